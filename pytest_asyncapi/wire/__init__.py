@@ -1,0 +1,15 @@
+"""The in-memory byte pipe that the upstream and cache rooms share: a client's own protocol at one end, our server at
+the other."""
+
+from typing import TYPE_CHECKING
+
+from pytest_asyncapi.lazy import exports
+
+if TYPE_CHECKING:
+    from pytest_asyncapi.wire.pipe import MemoryTransport as MemoryTransport
+    from pytest_asyncapi.wire.pipe import connect as connect
+    from pytest_asyncapi.wire.pipe import open_streams as open_streams
+
+__getattr__, __dir__, __all__ = exports(
+    __name__, {"MemoryTransport": ".pipe", "connect": ".pipe", "open_streams": ".pipe"}
+)
