@@ -1,0 +1,345 @@
+"""The settings: ini keys, command line, environment and markers, made into one frozen and validated value.
+
+`Settings` is the table: one field an option, each with its parser, its help and, where it has one, its flag. Its ini
+key is `asyncapi_` and the field's name. `settings_of(config)` gives the values of the run, `settings_of(item)` those
+of a test, with its markers applied (see `pytest_asyncapi.markers`).
+
+Precedence, highest first: the test's markers, the command line, `-o`, the ini file, the environment, the default.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
+
+import pytest
+
+Parser = Callable[[Any], Any]
+IniType = Literal["string", "bool", "linelist"]
+
+
+# ---- parsers: each takes what the user wrote and returns the value, or raises ValueError(what was expected)
+
+
+def text(raw: Any) -> str:
+    return str(raw).strip()
+
+
+def boolean(raw: Any) -> bool:
+    if isinstance(raw, bool):
+        return raw
+    word = str(raw).strip().lower()
+    if word in ("1", "true", "yes", "on"):
+        return True
+    if word in ("0", "false", "no", "off"):
+        return False
+    raise ValueError("expected true or false")
+
+
+def lines(raw: Any) -> tuple[str, ...]:
+    values = raw.splitlines() if isinstance(raw, str) else raw
+    return tuple(value for value in (str(each).strip() for each in values) if value)
+
+
+def one_of(*valid: str) -> Parser:
+    def parse(raw: Any) -> str:
+        word = str(raw).strip()
+        if word not in valid:
+            raise ValueError(f"expected one of {', '.join(valid)}")
+        return word
+
+    return parse
+
+
+_UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "": 1.0, "min": 60.0}
+
+
+def duration(raw: Any) -> float:
+    """Seconds, from a number of seconds or a text such as `50ms`, `1.5s`, `2min`."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(us|ms|s|min|)", str(raw).strip())
+    if match is None or float(match[1]) == 0:
+        raise ValueError("expected a duration such as 50ms, 1.5s or 2min")
+    return float(match[1]) * _UNITS[match[2]]
+
+
+def positive_integer(raw: Any) -> int:
+    try:
+        value = int(raw)
+    except (TypeError, ValueError):
+        value = -1
+    if value < 0 or isinstance(raw, bool):
+        raise ValueError("expected a whole number, zero or more")
+    return value
+
+
+def database_choice(raw: Any) -> str:
+    word = str(raw).strip()
+    if word not in ("auto", "postgresql", "sqlite", "none") and not re.match(r"[a-z0-9+]+://?", word):
+        raise ValueError("expected one of auto, postgresql, sqlite, none, or a URL such as postgresql://localhost/")
+    return word
+
+
+# ---- the table
+
+
+@dataclasses.dataclass(frozen=True)
+class Option:
+    """How one field of `Settings` is written: its parser, help, flag, ini type and environment variable."""
+
+    parse: Parser
+    help: str
+    ini_type: IniType = "string"
+    flag: str | None = None
+    flag_value: str | None = None  # what the bare flag means; the flag then takes `=VALUE` as an option
+    switch: bool = False  # the flag takes no value
+    metavar: str | None = None
+    environment: str | None = None
+
+
+def option(default: Any, parse: Parser, help: str, **more: Any) -> Any:
+    if parse is boolean:
+        more.setdefault("ini_type", "bool")
+    if parse is lines:
+        more.setdefault("ini_type", "linelist")
+    return dataclasses.field(default=default, metadata={"option": Option(parse, help, **more)})
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False, repr=False)
+class Settings:
+    """The validated settings of a run or of a test. Times are seconds."""
+
+    app: str = option(
+        "", text, "the ASGI app under test, 'package.module:attribute', or a factory, 'package.module:create()'"
+    )
+    names: bool = option(
+        False, boolean, "register the short fixture names (client, db_session, ...) also without asyncapi_app"
+    )
+
+    http_library: str = option(
+        "auto",
+        one_of("auto", "httpx2", "httpx"),
+        "what the client is built on: auto (httpx2 if installed), httpx2 or httpx",
+    )
+    base_url: str = option("http://testserver", text, "base URL of the client")
+    lifespan: str = option(
+        "auto",
+        one_of("auto", "function", "off"),
+        "the app's lifespan: auto (once per event loop when the app outlives it), function (once a test), off",
+    )
+    startup_timeout: float = option(30.0, duration, "how long the lifespan's start-up may take")
+    shutdown_timeout: float = option(30.0, duration, "how long the lifespan's shut-down may take")
+    read_timeout: float = option(30.0, duration, "how long the client waits for a response or its next chunk")
+    raise_app_exceptions: bool = option(True, boolean, "raise the app's exceptions in the test")
+    background: str = option(
+        "wait",
+        one_of("wait", "defer", "detach"),
+        "work after the response: wait (for its end), defer (until client.drain()), detach (let it run)",
+    )
+    strict_protocol: bool = option(False, boolean, "check also what servers tolerate, such as upper-case header names")
+    anyio_loop_scope: str = option(
+        "function",
+        one_of("function", "class", "module", "package", "session"),
+        "scope of the event loop of tests that anyio's plugin runs",
+    )
+    live: bool = option(
+        False, boolean, "use the real parts: uvicorn, real commits, a real Redis server", flag="--live", switch=True
+    )
+
+    database: str = option(
+        "auto",
+        database_choice,
+        "auto (what the app's engine speaks), postgresql, sqlite, none or a URL",
+    )
+    database_server: str = option(
+        "",
+        text,
+        "URL of a PostgreSQL server where databases for tests may be made",
+        environment="DATABASE_URL",
+    )
+    schema: str = option(
+        "", text, "where the tables come from: 'package.module:Base.metadata', an alembic.ini, or a .sql file"
+    )
+    isolation: str = option(
+        "rollback",
+        one_of("rollback", "commit", "database"),
+        "how tests are kept apart: rollback (one transaction a test), commit (real commits, then a reset), "
+        "database (a copy a test)",
+    )
+    max_queries: int | None = option(None, positive_integer, "fail a test that makes more SQL queries than this")
+    lock_timeout: float = option(5.0, duration, "how long a transaction waits for another of the same test")
+    redirect: bool = option(True, boolean, "send the app's database connections to the test database")
+    reuse_db: bool = option(False, boolean, "keep the test databases for the next run", flag="--reuse-db", switch=True)
+    create_db: bool = option(False, boolean, "make the kept test databases anew", flag="--create-db", switch=True)
+
+    redis_engine: str = option(
+        "memory", one_of("memory", "server"), "what answers Redis commands: memory, or server (a real one)"
+    )
+
+    block_network: bool = option(
+        False, boolean, "refuse connections that leave this machine, in every test", flag="--block-network", switch=True
+    )
+    allow_hosts: tuple[str, ...] = option((), lines, "hosts that tests may connect to, one a line")
+    upstream_strict: bool = option(True, boolean, "fail a test that sends a request which no route answers")
+    upstream_assert_all_called: bool = option(True, boolean, "fail a test that leaves a route unused")
+    upstream_record: str = option(
+        "none",
+        one_of("none", "new", "all"),
+        "recording of cassettes: none, new (what is not recorded yet), all (everything anew)",
+        flag="--upstream-record",
+        metavar="MODE",
+    )
+
+    detect_blocking: str = option(
+        "off",
+        one_of("off", "fail", "warn", "report"),
+        "find code that blocks the event loop, and fail (the default), warn or report",
+        flag="--detect-blocking",
+        flag_value="fail",
+        metavar="MODE",
+    )
+    blocking_threshold: float = option(
+        0.05,
+        duration,
+        "how long code may hold the event loop, for instance 50ms",
+        flag="--blocking-threshold",
+        metavar="DURATION",
+    )
+    blocking_report: str = option(
+        "",
+        text,
+        "write the blocks to this file: .json, .sarif or .html",
+        flag="--blocking-report",
+        metavar="FILE",
+    )
+    blocking_scope: str = option(
+        "app", one_of("app", "all"), "whose blocks fail a test: app (requests), all (tests and fixtures too)"
+    )
+    blocking_allow: tuple[str, ...] = option((), lines, "blocks to allow, a pattern a line")
+    blocking_baseline: str = option(
+        "", text, "file of the known blocks, which do not fail", flag="--blocking-baseline", metavar="FILE"
+    )
+    blocking_update_baseline: bool = option(
+        False, boolean, "write the blocks of this run to the baseline", flag="--blocking-update-baseline", switch=True
+    )
+
+    sources: Mapping[str, str] = dataclasses.field(default_factory=dict, repr=False, compare=False)
+
+
+OPTIONS: dict[str, Option] = {
+    field.name: field.metadata["option"] for field in dataclasses.fields(Settings) if "option" in field.metadata
+}
+
+_RUN = pytest.StashKey[Settings]()
+_TEST = pytest.StashKey[Settings]()
+
+
+def ini_key(name: str) -> str:
+    return f"asyncapi_{name}"
+
+
+def add_options(parser: pytest.Parser) -> None:
+    """Declare every ini key and flag of the table."""
+    group = parser.getgroup("asyncapi", "async APIs (pytest-asyncapi)")
+    for name, opt in OPTIONS.items():
+        parser.addini(ini_key(name), opt.help, type=opt.ini_type, default=None)
+        if opt.flag is None:
+            continue
+        dest = ini_key(name)
+        if opt.switch:
+            group.addoption(opt.flag, dest=dest, action="store_const", const="true", default=None, help=opt.help)
+        elif opt.flag_value is not None:
+            group.addoption(
+                opt.flag, dest=dest, nargs="?", const=opt.flag_value, default=None, metavar=opt.metavar, help=opt.help
+            )
+        else:
+            group.addoption(opt.flag, dest=dest, default=None, metavar=opt.metavar, help=opt.help)
+
+
+def complete_bare_flags(args: list[str]) -> bool:
+    """Give the bare `--detect-blocking` its value, in place, so that it does not swallow the path behind it.
+
+    Returns whether anything was changed.
+    """
+    bare = {opt.flag: opt.flag_value for opt in OPTIONS.values() if opt.flag and opt.flag_value}
+    found = [index for index, arg in enumerate(args) if arg in bare]
+    for index in found:
+        args[index] = f"{args[index]}={bare[args[index]]}"
+    return bool(found)
+
+
+def validate(name: str, raw: Any, place: str) -> Any:
+    """The value of one option; a wrong one is a pytest.UsageError that names option, place and valid values."""
+    opt = OPTIONS[name]
+    try:
+        return opt.parse(raw)
+    except ValueError as error:
+        written = opt.flag if place == "command line" and opt.flag else ini_key(name)
+        raise pytest.UsageError(f"{written} = {raw!r} ({place}): {error}") from None
+
+
+def read(config: pytest.Config) -> Settings:
+    """The settings of the run, from command line, ini file and environment."""
+    values: dict[str, Any] = {}
+    sources: dict[str, str] = {}
+    for name, opt in OPTIONS.items():
+        found = _written(config, name, opt)
+        if found is not None:
+            raw, place = found
+            values[name] = validate(name, raw, place)
+            sources[name] = place
+    return Settings(**values, sources=sources)
+
+
+def _written(config: pytest.Config, name: str, opt: Option) -> tuple[Any, str] | None:
+    key = ini_key(name)
+    given = config.getoption(key, None) if opt.flag else None
+    if given is not None:
+        return given, "command line"
+    try:
+        raw = config.getini(key)
+    except (TypeError, ValueError) as error:  # pytest's own check of the ini type
+        raise pytest.UsageError(f"{key}: {error}") from None
+    if raw is not None:  # the default of every key is None, so this was written somewhere
+        overridden = any(each.partition("=")[0] == key for each in config.getoption("override_ini", None) or ())
+        return raw, "-o" if overridden or config.inipath is None else config.inipath.name
+    if opt.environment and os.environ.get(opt.environment):
+        return os.environ[opt.environment], opt.environment
+    return None
+
+
+def settings_of(source: pytest.Config | pytest.Item | Any) -> Settings:
+    """The settings of a run (given its config) or of a test (given its item), read once each.
+
+    Raises pytest.UsageError for a wrong value of an option, and fails the test for a wrong marker.
+    """
+    if isinstance(source, pytest.Config):
+        found = source.stash.get(_RUN, None)
+        return found if found is not None else source.stash.setdefault(_RUN, read(source))
+    if not isinstance(source, pytest.Item):
+        return settings_of(source.config)
+    found = source.stash.get(_TEST, None)
+    if found is None:
+        from pytest_asyncapi.markers import apply
+
+        found = source.stash.setdefault(_TEST, apply(settings_of(source.config), source))
+    return found
+
+
+def header(settings: Settings) -> str | None:
+    """The line of the report header: what is set, and where; None when nothing is."""
+    if not settings.sources:
+        return None
+    shown = (f"{name}={_shown(name, settings)} ({place})" for name, place in settings.sources.items())
+    return "asyncapi: " + ", ".join(shown)
+
+
+def _shown(name: str, settings: Settings) -> str:
+    value = getattr(settings, name)
+    if isinstance(value, tuple):
+        return ",".join(value)
+    if OPTIONS[name].parse is duration:
+        return f"{value:g}s" if value >= 1 else f"{value * 1000:g}ms"
+    return re.sub(r"(://[^:/@\s]*):[^@\s]*@", r"\1:***@", str(value))
