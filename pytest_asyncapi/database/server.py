@@ -1,0 +1,349 @@
+"""Starts a PostgreSQL server for one test run, fast, and shares it between the processes of the run.
+
+The run has a directory of its own, `<temporary directory>/pytest-asyncapi-<uid>/<run>`. The first process that needs
+the server makes the data directory (a copy of a cached, empty cluster) and starts the server under `watchdog.py`;
+the others find it there. The server ends when the last process has ended, by whatever cause. Should the watchdog be
+killed as well, the next run removes what is left.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import pwd
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pytest_asyncapi.database import binaries, watchdog
+from pytest_asyncapi.database.binaries import Binaries
+from pytest_asyncapi.database.targets import Target
+from pytest_asyncapi.errors import ServerError
+
+SETTINGS = {
+    "fsync": "off",  # nothing has to outlive a crash
+    "synchronous_commit": "off",
+    "full_page_writes": "off",
+    "wal_level": "minimal",
+    "max_wal_senders": "0",
+    "max_wal_size": "256MB",
+    "checkpoint_timeout": "1h",
+    "bgwriter_lru_maxpages": "0",
+    "autovacuum": "off",
+    "jit": "off",
+    "shared_buffers": "64MB",
+    "max_connections": "300",
+    "max_parallel_workers": "0",
+    "logging_collector": "off",
+    "timezone": "UTC",
+}
+PORT = 5432  # only a part of the socket's name
+SOCKET_LIMIT = 100  # bytes; systems allow 104 or 107
+START_LIMIT = 30.0
+
+_held: set[int] = set()
+
+
+def _close_in_child() -> None:
+    for descriptor in _held:  # or a forked child that stays would keep the server alive
+        with contextlib.suppress(OSError):
+            os.close(descriptor)
+    _held.clear()
+
+
+os.register_at_fork(after_in_child=_close_in_child)
+
+
+class Server:
+    """A running server of this run. `stop()` says that this process needs it no longer."""
+
+    def __init__(self, directory: Path, origin: str, version: str, alive: int, process: subprocess.Popen[bytes] | None):
+        self.directory = directory
+        self.origin = origin
+        self.version = version
+        self._alive = alive
+        self._process = process
+
+    @property
+    def target(self) -> Target:
+        """The server's maintenance database."""
+        return Target("postgresql", str(self.directory), PORT, "postgres", None, "postgres")
+
+    def keep(self) -> None:
+        """Have the databases kept for the next run that asks for them (`--reuse-db`)."""
+        (self.directory / "keep").touch()
+
+    def stop(self, wait: bool = True) -> None:
+        """Let go of the server. The last process of the run waits for its end, if told so."""
+        if self._alive in _held:
+            _held.discard(self._alive)
+            os.close(self._alive)
+        if wait and self._process is not None:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(10)
+
+
+def run_base() -> Path:
+    """The directory of all runs of this user, made when it is not there."""
+    uid = os.geteuid()
+    temporary = tempfile.gettempdir()
+    if len(temporary) > SOCKET_LIMIT - 50:
+        temporary = "/tmp"
+    base = Path(temporary) / f"pytest-asyncapi-{uid}"
+    base.mkdir(mode=0o711, exist_ok=True)
+    status = base.lstat()
+    if status.st_uid != uid or not stat.S_ISDIR(status.st_mode) or status.st_mode & 0o022:
+        raise ServerError(f"{base} must be a directory of this user that nobody else may write to")
+    return base
+
+
+def cache_base() -> Path:
+    """Where empty clusters are kept, so that a server starts without `initdb`."""
+    home = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
+    return Path(home) / "pytest-asyncapi"
+
+
+def start(run: str, *, reuse: bool = False, fresh: bool = False, found: Binaries | None = None) -> Server:
+    """Start the server of the run named `run`, or join it when another process has.
+
+    `reuse` starts from the data that an earlier run kept (unless `fresh`).
+    """
+    base = run_base()
+    reap(base, run)
+    directory = base / run
+    alive = _join(directory)
+    _held.add(alive)
+    try:
+        with _locked(directory / "lock"):
+            note = directory / "server.json"
+            if note.exists():
+                facts = json.loads(note.read_text())
+                if "error" in facts:
+                    raise ServerError(facts["error"])
+                return Server(directory, facts["origin"], facts["version"], alive, None)
+            try:
+                process, facts = _Launch(directory, found or binaries.find(), reuse, fresh).start()
+            except ServerError as error:
+                note.write_text(json.dumps({"error": str(error)}))
+                raise
+            note.write_text(json.dumps(facts))
+            return Server(directory, facts["origin"], facts["version"], alive, process)
+    except BaseException:
+        _held.discard(alive)
+        os.close(alive)
+        raise
+
+
+def _join(directory: Path) -> int:
+    """Hold the shared lock of the run's directory, which may be removed in the same moment."""
+    while True:
+        directory.mkdir(mode=0o700, exist_ok=True)
+        try:
+            descriptor = os.open(directory / "alive", os.O_RDWR | os.O_CREAT, 0o600)
+        except FileNotFoundError:
+            continue
+        fcntl.flock(descriptor, fcntl.LOCK_SH)
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(descriptor), os.stat(directory / "alive")):
+                return descriptor
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def reap(base: Path, but: str = "") -> list[str]:
+    """Remove the directories (and servers, should one still run) of runs that have ended. Returns their names."""
+    gone = []
+    for directory in base.iterdir():
+        if directory.name == but or not directory.is_dir():
+            continue
+        try:
+            descriptor = os.open(directory / "alive", os.O_RDWR | os.O_CREAT, 0o600)
+        except OSError:
+            continue
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _kill_server(directory / "data")
+            shutil.rmtree(directory, ignore_errors=True)
+            gone.append(directory.name)
+        except BlockingIOError:
+            pass
+        finally:
+            os.close(descriptor)
+    return gone
+
+
+def _kill_server(data: Path) -> None:
+    try:
+        pid = int((data / "postmaster.pid").read_text().split()[0])
+    except (OSError, ValueError, IndexError):
+        return
+    shown = subprocess.run(["ps", "-o", "args=", "-p", str(pid)], capture_output=True, text=True, check=False)
+    if str(data) in shown.stdout:
+        watchdog.stop(pid, signal.SIGQUIT)
+
+
+class _Launch:
+    """One start of a server in `directory`."""
+
+    def __init__(self, directory: Path, found: Binaries, reuse: bool, fresh: bool) -> None:
+        self.directory = directory
+        self.data = directory / "data"
+        self.found = found
+        self.bin = found.directory.absolute()
+        self.user = _unprivileged()
+        if self.user is not None:
+            os.chown(directory, self.user.pw_uid, self.user.pw_gid)
+        self.cluster = cache_base() / f"cluster-{found.key}"
+        here = hashlib.sha256(os.getcwd().encode()).hexdigest()[:8]
+        self.kept = cache_base() / f"kept-{found.key}-{here}" if reuse else None
+        if self.kept and fresh:
+            shutil.rmtree(self.kept, ignore_errors=True)
+
+    def start(self) -> tuple[subprocess.Popen[bytes], dict[str, Any]]:
+        if self.user is not None and not self._reachable():
+            self._bring_programs()
+        self._make_data()
+        options = [part for name, value in SETTINGS.items() for part in ("-c", f"{name}={value}")]
+        options += ["-c", "listen_addresses=", "-c", f"unix_socket_directories={self.directory}", "-p", str(PORT)]
+        command = [str(self.bin / "postgres"), "-D", str(self.data), *options]
+        ids = (self.user.pw_uid, self.user.pw_gid) if self.user else (-1, -1)
+        process = subprocess.Popen(
+            [sys.executable, "-I", "-S", watchdog.__file__, str(self.directory), *map(str, ids), str(self.kept or ""), *command],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=(self.directory / "log").open("ab"),
+            start_new_session=True,  # not stopped by the terminal's Ctrl-C: the end of the run stops it
+            env=self._environment(),
+        )
+        self._wait(process)
+        version = (self.data / "PG_VERSION").read_text().strip()
+        return process, {"origin": self.found.origin, "version": version}
+
+    def _wait(self, process: subprocess.Popen[bytes]) -> None:
+        deadline = time.monotonic() + START_LIMIT
+        pid_file = self.data / "postmaster.pid"
+        while True:
+            with contextlib.suppress(OSError):
+                if "ready" in pid_file.read_text():
+                    return
+            if (self.directory / "ended").exists() or process.poll() is not None:
+                raise ServerError(f"PostgreSQL ({self.bin}) did not start:\n{self._log()}")
+            if time.monotonic() > deadline:
+                process.terminate()
+                raise ServerError(f"PostgreSQL ({self.bin}) did not start in {START_LIMIT:g} s:\n{self._log()}")
+            time.sleep(0.004)
+
+    def _log(self) -> str:
+        return (self.directory / "log").read_text(errors="replace")[-3000:]
+
+    def _make_data(self) -> None:
+        source = self.kept if self.kept and (self.kept / "PG_VERSION").exists() else self.cluster
+        if (source / "PG_VERSION").exists():
+            _copy_tree(source, self.data)
+            if self.user is not None:
+                _chown_tree(self.data, self.user.pw_uid, self.user.pw_gid)
+            return
+        unicode = ["--lc-ctype=C.UTF-8"]  # upper() and ILIKE know letters beyond ASCII; sorting stays that of C
+        if not self._initdb(unicode):
+            shutil.rmtree(self.data, ignore_errors=True)
+            self._initdb([], required=True)
+        with contextlib.suppress(OSError):  # a cache is no must
+            self.cluster.parent.mkdir(parents=True, exist_ok=True)
+            new = self.cluster.with_name(f"{self.cluster.name}.{os.getpid()}")
+            _copy_tree(self.data, new)
+            try:
+                new.rename(self.cluster)
+            except OSError:
+                shutil.rmtree(new, ignore_errors=True)
+
+    def _initdb(self, more: list[str], required: bool = False) -> bool:
+        command = [str(self.bin / "initdb"), "-D", str(self.data), "-U", "postgres", "-A", "trust", "-E", "UTF8"]
+        command += ["--locale=C", "--no-sync", "--wal-segsize=1", "--no-instructions", *more]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, **self._as_user())
+        if done.returncode and required:
+            raise ServerError(f"initdb ({self.bin}) failed:\n{done.stdout[-1000:]}{done.stderr[-2000:]}")
+        return done.returncode == 0
+
+    def _environment(self) -> dict[str, str]:
+        plain = {name: value for name, value in os.environ.items() if not name.startswith(("PG", "LC_"))}
+        return {**plain, "HOME": str(self.directory), "LC_ALL": "C"}
+
+    def _as_user(self) -> dict[str, Any]:
+        more: dict[str, Any] = {"cwd": str(self.directory), "env": self._environment()}
+        if self.user is not None:
+            more |= {"user": self.user.pw_uid, "group": self.user.pw_gid, "extra_groups": []}
+        return more
+
+    def _reachable(self) -> bool:
+        """Whether the unprivileged user may enter every directory on the way to the programs, and run them."""
+        assert self.user is not None
+        program = (self.bin / "postgres").resolve()
+        return all(_may_execute(path, self.user) for path in [program, *program.parents])
+
+    def _bring_programs(self) -> None:
+        """Link (or copy) the programs and what they load into the run's directory: the environment is below a 0700 one."""
+        install = self.bin.resolve().parent
+        package = install.parent
+        place = self.directory / "programs"
+        _copy_tree(install, place / package.name / install.name, link=True)
+        libraries = package.parent / f"{package.name}.libs"  # found from the programs by a relative path
+        if libraries.is_dir():
+            _copy_tree(libraries, place / libraries.name, link=True)
+        self.bin = place / package.name / install.name / "bin"
+        if not self._reachable():
+            raise ServerError(f"the user {self.user and self.user.pw_name!r}, who runs PostgreSQL, may not read {install}")
+
+
+def _unprivileged() -> pwd.struct_passwd | None:
+    """Whom to run the server as when we are root, which PostgreSQL refuses."""
+    if os.geteuid() != 0:
+        return None
+    for name in ("postgres", "nobody"):
+        with contextlib.suppress(KeyError):
+            return pwd.getpwnam(name)
+    raise ServerError("PostgreSQL does not run as root, and this machine has neither a user 'postgres' nor 'nobody'")
+
+
+def _may_execute(path: Path, user: pwd.struct_passwd) -> bool:
+    status = path.stat()
+    if status.st_uid == user.pw_uid:
+        return bool(status.st_mode & stat.S_IXUSR)
+    if status.st_gid == user.pw_gid:
+        return bool(status.st_mode & stat.S_IXGRP)
+    return bool(status.st_mode & stat.S_IXOTH)
+
+
+def _copy_tree(source: Path, target: Path, link: bool = False) -> None:
+    """Copy a directory: by `cp`, which is much faster than Python, and shares blocks or (`link`) files where it can."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    for way in ["-al"] * link, ["-a", "--reflink=auto"], ["-Rp"]:
+        if way and not subprocess.run(["cp", *way, str(source), str(target)], capture_output=True, check=False).returncode:
+            return
+        shutil.rmtree(target, ignore_errors=True)
+    shutil.copytree(source, target, symlinks=True)
+
+
+def _chown_tree(top: Path, uid: int, gid: int) -> None:
+    for directory, _, files in os.walk(top):
+        os.chown(directory, uid, gid)
+        for name in files:
+            os.chown(os.path.join(directory, name), uid, gid)
