@@ -4,7 +4,6 @@ A function returns the settings that its marker changes. Where a test has a mark
 class's, its module's), each argument is taken from the nearest that gives it.
 """
 
-import dataclasses
 import inspect
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -98,7 +97,7 @@ def apply(settings: Settings, item: pytest.Item) -> Settings:
                     changes[name] = (*changes.get(name, getattr(settings, name)), *value)
                 else:
                     changes.setdefault(name, value)
-    return dataclasses.replace(settings, **changes) if changes else settings
+    return settings.replace(**changes) if changes else settings
 
 
 def _arguments(marker: Callable[..., dict[str, Any]], mark: pytest.Mark) -> dict[str, Any]:

@@ -5,20 +5,22 @@ key is `asyncapi_` and the field's name. `settings_of(config)` gives the values 
 of a test, with its markers applied (see `pytest_asyncapi.markers`).
 
 Precedence, highest first: the test's markers, the command line, `-o`, the ini file, the environment, the default.
+
+The module is imported at the start of every pytest run, also where nobody uses the plugin, so the table is a plain
+class: a dataclass of forty fields takes longer to make than all else that the plugin does at start-up.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import re
 from collections.abc import Callable, Mapping
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 
 import pytest
 
 Parser = Callable[[Any], Any]
-IniType = Literal["string", "bool", "linelist"]
+IniType = Literal["string", "number", "bool", "linelist"]
 
 
 # ---- parsers: each takes what the user wrote and returns the value, or raises ValueError(what was expected)
@@ -41,6 +43,8 @@ def boolean(raw: Any) -> bool:
 
 def lines(raw: Any) -> tuple[str, ...]:
     values = raw.splitlines() if isinstance(raw, str) else raw
+    if not isinstance(values, (list, tuple, set, frozenset)):
+        raise ValueError("expected texts, one a line, or a list of them")  # noqa: TRY004 (the parsers' one error)
     return tuple(value for value in (str(each).strip() for each in values) if value)
 
 
@@ -59,20 +63,27 @@ _UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "": 1.0, "min": 60.0}
 
 def duration(raw: Any) -> float:
     """Seconds, from a number of seconds or a text such as `50ms`, `1.5s`, `2min`."""
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(us|ms|s|min|)", str(raw).strip())
-    if match is None or float(match[1]) == 0:
+    if isinstance(raw, (int, float)) and not isinstance(raw, bool):
+        seconds = float(raw)
+    else:
+        match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(us|ms|s|min|)", str(raw).strip())
+        seconds = float(match[1]) * _UNITS[match[2]] if match else 0.0
+    if not 0 < seconds < float("inf"):
         raise ValueError("expected a duration such as 50ms, 1.5s or 2min")
-    return float(match[1]) * _UNITS[match[2]]
+    return seconds
 
 
-def positive_integer(raw: Any) -> int:
-    try:
-        value = int(raw)
-    except (TypeError, ValueError):
-        value = -1
-    if value < 0 or isinstance(raw, bool):
+def whole_number(raw: Any) -> int:
+    if isinstance(raw, bool) or not re.fullmatch(r"\d+", str(raw).strip()):
         raise ValueError("expected a whole number, zero or more")
-    return value
+    return int(raw)
+
+
+def web_url(raw: Any) -> str:
+    word = str(raw).strip()
+    if not re.match(r"https?://[^/\s]", word):
+        raise ValueError("expected a URL such as http://testserver")
+    return word
 
 
 def database_choice(raw: Any) -> str:
@@ -85,31 +96,54 @@ def database_choice(raw: Any) -> str:
 # ---- the table
 
 
-@dataclasses.dataclass(frozen=True)
 class Option:
-    """How one field of `Settings` is written: its parser, help, flag, ini type and environment variable."""
+    """How one field of `Settings` is written: its default, parser, help, flag, ini type and environment variable."""
 
-    parse: Parser
-    help: str
-    ini_type: IniType = "string"
-    flag: str | None = None
-    flag_value: str | None = None  # what the bare flag means; the flag then takes `=VALUE` as an option
-    switch: bool = False  # the flag takes no value
-    metavar: str | None = None
-    environment: str | None = None
+    __slots__ = (
+        "default", "environment", "flag", "flag_value", "help", "ini_type", "metavar", "parse", "switch"
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        default: Any,
+        parse: Parser,
+        help: str,
+        *,
+        flag: str | None = None,
+        flag_value: str | None = None,  # what the bare flag means; the flag then takes `=VALUE` as an option
+        switch: bool = False,  # the flag takes no value
+        metavar: str | None = None,
+        environment: str | None = None,
+    ) -> None:
+        self.default = default
+        self.parse = parse
+        self.help = help
+        self.ini_type: IniType = _INI_TYPES.get(parse, "string")
+        self.flag = flag
+        self.flag_value = flag_value
+        self.switch = switch
+        self.metavar = metavar
+        self.environment = environment
+
+
+_INI_TYPES: dict[Parser, IniType] = {
+    boolean: "bool",
+    lines: "linelist",
+    duration: "number",
+    whole_number: "number",
+}
 
 
 def option(default: Any, parse: Parser, help: str, **more: Any) -> Any:
-    if parse is boolean:
-        more.setdefault("ini_type", "bool")
-    if parse is lines:
-        more.setdefault("ini_type", "linelist")
-    return dataclasses.field(default=default, metadata={"option": Option(parse, help, **more)})
+    """A line of the table. (Typed Any, so that each field can be annotated with the type of its value.)"""
+    return Option(default, parse, help, **more)
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True, eq=False, repr=False)
 class Settings:
-    """The validated settings of a run or of a test. Times are seconds."""
+    """The validated settings of a run or of a test: frozen, one attribute an option. Times are seconds.
+
+    `sources` says where each value that is not the default was written.
+    """
 
     app: str = option(
         "", text, "the ASGI app under test, 'package.module:attribute', or a factory, 'package.module:create()'"
@@ -123,7 +157,7 @@ class Settings:
         one_of("auto", "httpx2", "httpx"),
         "what the client is built on: auto (httpx2 if installed), httpx2 or httpx",
     )
-    base_url: str = option("http://testserver", text, "base URL of the client")
+    base_url: str = option("http://testserver", web_url, "base URL of the client")
     lifespan: str = option(
         "auto",
         one_of("auto", "function", "off"),
@@ -168,7 +202,7 @@ class Settings:
         "how tests are kept apart: rollback (one transaction a test), commit (real commits, then a reset), "
         "database (a copy a test)",
     )
-    max_queries: int | None = option(None, positive_integer, "fail a test that makes more SQL queries than this")
+    max_queries: int | None = option(None, whole_number, "fail a test that makes more SQL queries than this")
     lock_timeout: float = option(5.0, duration, "how long a transaction waits for another of the same test")
     redirect: bool = option(True, boolean, "send the app's database connections to the test database")
     reuse_db: bool = option(False, boolean, "keep the test databases for the next run", flag="--reuse-db", switch=True)
@@ -225,12 +259,30 @@ class Settings:
         False, boolean, "write the blocks of this run to the baseline", flag="--blocking-update-baseline", switch=True
     )
 
-    sources: Mapping[str, str] = dataclasses.field(default_factory=dict, repr=False, compare=False)
+    sources: Mapping[str, str]
+
+    def __init__(self, *, sources: Mapping[str, str] | None = None, **values: Any) -> None:
+        unknown = values.keys() - OPTIONS.keys()
+        if unknown:
+            raise TypeError(f"no such setting: {', '.join(sorted(unknown))}")
+        self.__dict__.update(values, sources=sources or {})
+
+    def __setattr__(self, name: str, value: object) -> NoReturn:
+        raise AttributeError(f"settings are frozen: make others by settings.replace({name}=...)")
+
+    def replace(self, **changes: Any) -> Settings:
+        """These settings with other values for some."""
+        return Settings(**{**self.__dict__, **changes})
+
+    @property
+    def configured(self) -> bool:
+        """Whether anybody set something for us; a variable of the environment has other readers too."""
+        return any(place != OPTIONS[name].environment for name, place in self.sources.items())
 
 
-OPTIONS: dict[str, Option] = {
-    field.name: field.metadata["option"] for field in dataclasses.fields(Settings) if "option" in field.metadata
-}
+OPTIONS: dict[str, Option] = {name: each for name, each in vars(Settings).items() if isinstance(each, Option)}
+for _name, _option in OPTIONS.items():
+    setattr(Settings, _name, _option.default)
 
 _RUN = pytest.StashKey[Settings]()
 _TEST = pytest.StashKey[Settings]()
@@ -244,7 +296,7 @@ def add_options(parser: pytest.Parser) -> None:
     """Declare every ini key and flag of the table."""
     group = parser.getgroup("asyncapi", "async APIs (pytest-asyncapi)")
     for name, opt in OPTIONS.items():
-        parser.addini(ini_key(name), opt.help, type=opt.ini_type, default=None)
+        parser.addini(ini_key(name), opt.help, type=_ini_type(opt), default=None)
         if opt.flag is None:
             continue
         dest = ini_key(name)
@@ -256,6 +308,13 @@ def add_options(parser: pytest.Parser) -> None:
             )
         else:
             group.addoption(opt.flag, dest=dest, default=None, metavar=opt.metavar, help=opt.help)
+
+
+def _ini_type(opt: Option) -> Any:
+    if opt.ini_type != "number":
+        return opt.ini_type
+    # What the native [tool.pytest] table of TOML may hold. Before pytest 9.2 a key has one type: there, write "5".
+    return str | int | float if pytest.version_tuple >= (9, 2) else "string"
 
 
 def complete_bare_flags(args: list[str]) -> bool:
@@ -277,7 +336,7 @@ def validate(name: str, raw: Any, place: str) -> Any:
         return opt.parse(raw)
     except ValueError as error:
         written = opt.flag if place == "command line" and opt.flag else ini_key(name)
-        raise pytest.UsageError(f"{written} = {raw!r} ({place}): {error}") from None
+        raise pytest.UsageError(f"{written} = {masked(repr(raw))} ({place}): {error}") from None
 
 
 def read(config: pytest.Config) -> Settings:
@@ -294,20 +353,30 @@ def read(config: pytest.Config) -> Settings:
 
 
 def _written(config: pytest.Config, name: str, opt: Option) -> tuple[Any, str] | None:
+    """What the user wrote for an option, and where; None when nobody wrote anything."""
     key = ini_key(name)
     given = config.getoption(key, None) if opt.flag else None
     if given is not None:
         return given, "command line"
+    overridden = any(each.partition("=")[0] == key for each in config.getoption("override_ini", None) or ())
+    place = "-o" if overridden or config.inipath is None else config.inipath.name
     try:
         raw = config.getini(key)
-    except (TypeError, ValueError) as error:  # pytest's own check of the ini type
-        raise pytest.UsageError(f"{key}: {error}") from None
+    except (TypeError, ValueError, pytest.UsageError) as error:  # pytest's own check of the ini type
+        raise pytest.UsageError(f"{key} ({place}): expected {_EXPECTED[opt.ini_type]}; {error}") from None
     if raw is not None:  # the default of every key is None, so this was written somewhere
-        overridden = any(each.partition("=")[0] == key for each in config.getoption("override_ini", None) or ())
-        return raw, "-o" if overridden or config.inipath is None else config.inipath.name
+        return raw, place
     if opt.environment and os.environ.get(opt.environment):
         return os.environ[opt.environment], opt.environment
     return None
+
+
+_EXPECTED = {
+    "string": "a text",
+    "number": 'a text, for instance "5"',
+    "bool": "true or false",
+    "linelist": "texts, one a line, or a list of them",
+}
 
 
 def settings_of(source: pytest.Config | pytest.Item | Any) -> Settings:
@@ -330,16 +399,21 @@ def settings_of(source: pytest.Config | pytest.Item | Any) -> Settings:
 
 def header(settings: Settings) -> str | None:
     """The line of the report header: what is set, and where; None when nothing is."""
-    if not settings.sources:
+    if not settings.configured:
         return None
-    shown = (f"{name}={_shown(name, settings)} ({place})" for name, place in settings.sources.items())
+    shown = (f"{name}={_shown(name, getattr(settings, name))} ({place})" for name, place in settings.sources.items())
     return "asyncapi: " + ", ".join(shown)
 
 
-def _shown(name: str, settings: Settings) -> str:
-    value = getattr(settings, name)
+def _shown(name: str, value: Any) -> str:
     if isinstance(value, tuple):
         return ",".join(value)
     if OPTIONS[name].parse is duration:
         return f"{value:g}s" if value >= 1 else f"{value * 1000:g}ms"
-    return re.sub(r"(://[^:/@\s]*):[^@\s]*@", r"\1:***@", str(value))
+    return masked(str(value))
+
+
+def masked(written: str) -> str:
+    """A text with the passwords of its URLs replaced."""
+    written = re.sub(r"(://[^:/@\s]*):\S*@", r"\1:***@", written)
+    return re.sub(r"([?&]\w*password=)[^&\s]*", r"\1***", written)
