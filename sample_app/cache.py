@@ -7,10 +7,11 @@ pickle can.
 import functools
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar, get_type_hints
 
 from aiocache import Cache
 from aiocache.serializers import JsonSerializer
+from pydantic import TypeAdapter
 from redis.exceptions import RedisError
 
 from sample_app.settings import settings
@@ -21,7 +22,7 @@ T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
 CACHE_ERRORS = (RedisError, OSError, ValueError)
-"""Not to be reached, too slow (TimeoutError is an OSError), or not JSON."""
+"""Not to be reached, too slow (TimeoutError is an OSError), or not what we would have written."""
 
 TIMEOUT = 0.5
 """Seconds that a request waits for the cache; past that it is quicker without."""
@@ -46,27 +47,29 @@ async def close_cache() -> None:
 
 
 def remember(key: Callable[P, str], ttl: int) -> Callable[[Callable[P, Awaitable[T]]], Callable[P, Awaitable[T]]]:
-    """Keep what the function returns (JSON, never None) for `ttl` seconds under ``key(*args, **kwargs)``.
+    """Keep what the function returns for `ttl` seconds under ``key(*args, **kwargs)``.
 
+    What is read back is checked against the function's return type: another version of the app may have written it.
     When the cache fails, the function is called, and the log says why.
     """
 
     def decorate(function: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]]:
+        returned: TypeAdapter[T] = TypeAdapter(get_type_hints(function)["return"])
+
         @functools.wraps(function)
         async def wrapper(*args: P.args, **kwargs: P.kwargs) -> T:
             name = key(*args, **kwargs)
             try:
-                found: T | None = await cache.get(name)
+                found = await cache.get(name)
+                if found is not None:
+                    return returned.validate_python(found)
             except CACHE_ERRORS as error:
-                logger.warning("cache: %s not read: %r", name, error)
-                found = None
-            if found is not None:
-                return found
+                logger.warning("cache: %s not read (%s: %s)", name, type(error).__name__, error)
             value = await function(*args, **kwargs)
             try:
-                await cache.set(name, value, ttl=ttl)
+                await cache.set(name, returned.dump_python(value, mode="json"), ttl=ttl)
             except CACHE_ERRORS as error:
-                logger.warning("cache: %s not kept: %r", name, error)
+                logger.warning("cache: %s not kept (%s: %s)", name, type(error).__name__, error)
             return value
 
         return wrapper

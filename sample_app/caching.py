@@ -3,14 +3,14 @@
 import asyncio
 
 from fastapi import APIRouter, HTTPException, status
-from typing_extensions import TypedDict  # pydantic reads the standard one only from Python 3.12 on
+from pydantic import BaseModel
 
 from sample_app.cache import CACHE_ERRORS, cache, remember
 
 router = APIRouter(tags=["cache"])
 
 
-class Item(TypedDict):
+class Item(BaseModel):
     """One shape under one key, whoever wrote it."""
 
     item_id: int
@@ -26,13 +26,13 @@ def item_key(item_id: int) -> str:
 async def load_item(item_id: int) -> Item:
     """The slow way to an item."""
     await asyncio.sleep(2)
-    return {"item_id": item_id, "data": f"content of {item_id}"}
+    return Item(item_id=item_id, data=f"content of {item_id}")
 
 
 async def load_fresh_item(item_id: int) -> Item:
     """An item newer than any cache has it."""
     await asyncio.sleep(1)
-    return {"item_id": item_id, "data": f"fresh content of {item_id}"}
+    return Item(item_id=item_id, data=f"fresh content of {item_id}")
 
 
 @router.get("/cached-data/{item_id}")
@@ -46,7 +46,7 @@ async def refresh_cache(item_id: int) -> dict[str, str]:
     """Replace the kept item for five minutes; 503 when that can't be done, for it is all that was asked."""
     item = await load_fresh_item(item_id)
     try:
-        await cache.set(item_key(item_id), item, ttl=300)
+        await cache.set(item_key(item_id), item.model_dump(), ttl=300)
     except CACHE_ERRORS as error:
         raise HTTPException(status.HTTP_503_SERVICE_UNAVAILABLE, "the cache does not answer") from error
     return {"status": "cache refreshed"}
