@@ -9,26 +9,26 @@ killed as well, the next run removes what is left.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import os
-import pwd
 import shutil
 import signal
 import stat
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from pytest_asyncapi.database import binaries, watchdog
 from pytest_asyncapi.database.binaries import Binaries
+from pytest_asyncapi.database.rundir import RunDirectory, cache_base, disk_base, reap
 from pytest_asyncapi.database.targets import Target
 from pytest_asyncapi.errors import ServerError
+
+if sys.platform != "win32":
+    import pwd
 
 SETTINGS = {
     "fsync": "off",  # nothing has to outlive a crash
@@ -48,30 +48,18 @@ SETTINGS = {
     "timezone": "UTC",
 }
 PORT = 5432  # only a part of the socket's name
-SOCKET_LIMIT = 100  # bytes; systems allow 104 or 107
-START_LIMIT = 30.0
-
-_held: set[int] = set()
-
-
-def _close_in_child() -> None:
-    for descriptor in _held:  # or a forked child that stays would keep the server alive
-        with contextlib.suppress(OSError):
-            os.close(descriptor)
-    _held.clear()
-
-
-os.register_at_fork(after_in_child=_close_in_child)
-
+START_LIMIT = 30.0  # seconds
 
 class Server:
     """A running server of this run. `stop()` says that this process needs it no longer."""
 
-    def __init__(self, directory: Path, origin: str, version: str, alive: int, process: subprocess.Popen[bytes] | None):
-        self.directory = directory
+    def __init__(
+        self, directory: RunDirectory, origin: str, version: str, process: subprocess.Popen[bytes] | None
+    ) -> None:
+        self.directory = directory.path
         self.origin = origin
         self.version = version
-        self._alive = alive
+        self._run = directory
         self._process = process
 
     @property
@@ -84,33 +72,11 @@ class Server:
         (self.directory / "keep").touch()
 
     def stop(self, wait: bool = True) -> None:
-        """Let go of the server. The last process of the run waits for its end, if told so."""
-        if self._alive in _held:
-            _held.discard(self._alive)
-            os.close(self._alive)
+        """Let go of the server. The process that started it waits for its end, if told so."""
+        self._run.leave(remove=False)  # the watchdog does, when the server has ended
         if wait and self._process is not None:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(10)
-
-
-def run_base() -> Path:
-    """The directory of all runs of this user, made when it is not there."""
-    uid = os.geteuid()
-    temporary = tempfile.gettempdir()
-    if len(temporary) > SOCKET_LIMIT - 50:
-        temporary = "/tmp"
-    base = Path(temporary) / f"pytest-asyncapi-{uid}"
-    base.mkdir(mode=0o711, exist_ok=True)
-    status = base.lstat()
-    if status.st_uid != uid or not stat.S_ISDIR(status.st_mode) or status.st_mode & 0o022:
-        raise ServerError(f"{base} must be a directory of this user that nobody else may write to")
-    return base
-
-
-def cache_base() -> Path:
-    """Where empty clusters are kept, so that a server starts without `initdb`."""
-    home = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
-    return Path(home) / "pytest-asyncapi"
 
 
 def start(run: str, *, reuse: bool = False, fresh: bool = False, found: Binaries | None = None) -> Server:
@@ -118,80 +84,34 @@ def start(run: str, *, reuse: bool = False, fresh: bool = False, found: Binaries
 
     `reuse` starts from the data that an earlier run kept (unless `fresh`).
     """
-    base = run_base()
-    reap(base, run)
-    directory = base / run
-    alive = _join(directory)
-    _held.add(alive)
+    if sys.platform == "win32":
+        raise ServerError("the harness starts no PostgreSQL on Windows: name a server that runs in DATABASE_URL")
+    base = disk_base()
+    reap(base, run, before=_kill_server)
+    directory = RunDirectory(base, run)
     try:
-        with _locked(directory / "lock"):
-            note = directory / "server.json"
+        with directory.locked():
+            note = directory.path / "server.json"
             if note.exists():
                 facts = json.loads(note.read_text())
                 if "error" in facts:
                     raise ServerError(facts["error"])
-                return Server(directory, facts["origin"], facts["version"], alive, None)
+                return Server(directory, facts["origin"], facts["version"], None)
             try:
-                process, facts = _Launch(directory, found or binaries.find(), reuse, fresh).start()
+                process, facts = _Launch(directory.path, found or binaries.find(), reuse, fresh).start()
             except ServerError as error:
                 note.write_text(json.dumps({"error": str(error)}))
                 raise
             note.write_text(json.dumps(facts))
-            return Server(directory, facts["origin"], facts["version"], alive, process)
+            return Server(directory, facts["origin"], facts["version"], process)
     except BaseException:
-        _held.discard(alive)
-        os.close(alive)
+        directory.leave()
         raise
 
 
-def _join(directory: Path) -> int:
-    """Hold the shared lock of the run's directory, which may be removed in the same moment."""
-    while True:
-        directory.mkdir(mode=0o700, exist_ok=True)
-        try:
-            descriptor = os.open(directory / "alive", os.O_RDWR | os.O_CREAT, 0o600)
-        except FileNotFoundError:
-            continue
-        fcntl.flock(descriptor, fcntl.LOCK_SH)
-        with contextlib.suppress(FileNotFoundError):
-            if os.path.samestat(os.fstat(descriptor), os.stat(directory / "alive")):
-                return descriptor
-        os.close(descriptor)
-
-
-@contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
-
-
-def reap(base: Path, but: str = "") -> list[str]:
-    """Remove the directories (and servers, should one still run) of runs that have ended. Returns their names."""
-    gone = []
-    for directory in base.iterdir():
-        if directory.name == but or not directory.is_dir():
-            continue
-        try:
-            descriptor = os.open(directory / "alive", os.O_RDWR | os.O_CREAT, 0o600)
-        except OSError:
-            continue
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            _kill_server(directory / "data")
-            shutil.rmtree(directory, ignore_errors=True)
-            gone.append(directory.name)
-        except BlockingIOError:
-            pass
-        finally:
-            os.close(descriptor)
-    return gone
-
-
-def _kill_server(data: Path) -> None:
+def _kill_server(directory: Path) -> None:
+    """Stop the server of a run that is over, whose watchdog was killed too."""
+    data = directory / "data"
     try:
         pid = int((data / "postmaster.pid").read_text().split()[0])
     except (OSError, ValueError, IndexError):
