@@ -99,10 +99,38 @@ class ForeignDatabase(DatabaseError):
     """A connection goes to a database that the harness did not make."""
 
 
+class SandboxError(DatabaseError):
+    """The rollback sandbox cannot do what the app or the test asks of its one connection."""
+
+
+class SandboxDeadlock(SandboxError):
+    """Transactions of a test wait for one another in a circle: none of them can ever end."""
+
+
+class SandboxTimeout(SandboxError, TimeoutError):
+    """A transaction waited for another one, and nothing moved for `lock_timeout` seconds."""
+
+
+class SandboxEntangled(SandboxError):
+    """One task ends its transactions in an order that one connection cannot follow."""
+
+
+class SandboxClosed(SandboxError):
+    """A connection of a test is used after the test has ended."""
+
+
+class SandboxWarning(UserWarning):
+    """What a test sees in the sandbox is not what separate connections would show."""
+
+
 # ---- cache
+class CacheError(AsyncAPIError):
+    """The in-memory Redis, or the real one of the tests, cannot be had. The message says what to install or write."""
 
 
 # ---- clock
+class ClockError(AsyncAPIError):
+    """The virtual clock cannot drive this event loop, or a frozen clock waits for an `advance()` that never comes."""
 
 
 # ---- upstream

