@@ -5,6 +5,8 @@ import json
 
 import pytest
 
+from sample_app import cache
+
 CONTENT = {"item_id": 1, "data": "content of 1"}
 FRESH = {"item_id": 1, "data": "fresh content of 1"}
 
@@ -121,3 +123,17 @@ async def test_the_app_asks_for_no_more_than_it_needs(client, redis_cache, virtu
     await client.get("/cached-data/1")
 
     assert [command.name for command in redis_cache.commands] == ["GET", "SETEX", "GET"]
+
+
+async def test_without_redis_the_cache_lives_in_this_process(client, monkeypatch, virtual_clock):
+    monkeypatch.setattr(cache, "cache", cache.make_cache(None))
+
+    await client.get("/cached-data/1")
+    await client.get("/cached-data/1")
+
+    assert virtual_clock.elapsed == pytest.approx(2, abs=0.5)
+
+    await asyncio.sleep(60)
+    await client.get("/cached-data/1")
+
+    assert virtual_clock.elapsed == pytest.approx(64, abs=1)
