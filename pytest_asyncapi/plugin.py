@@ -7,19 +7,20 @@ when a fixture or an option asks for it.
 from __future__ import annotations
 
 import copy
-import importlib
 from collections.abc import Generator
+from types import ModuleType
 from typing import Any
 
 import pytest
 
-from pytest_asyncapi import markers, runner, settings
+from pytest_asyncapi import loops, markers, runner, settings
 
 FIXTURES = ("client", "database", "cache", "clock", "upstream", "network", "blocking")
 HOOKS = ("client", "database", "cache", "upstream", "network")
 
 _SHORT_NAMES = "asyncapi-short-names"
-_CONFIGURED = pytest.StashKey[bool]()
+_SHORT_NAMES_BY_CONFTEST = pytest.StashKey[bool]()
+_IN_USE = pytest.StashKey[bool]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -37,16 +38,15 @@ def pytest_configure(config: pytest.Config) -> None:
     markers.register(config)
     run = settings.settings_of(config)
     manager = config.pluginmanager
-    manager.register(runner.anchors(manager.hasplugin("asyncio")), "asyncapi-loops")
+    manager.register(runner.anchors(loops.has_pytest_asyncio(config)), "asyncapi-loops")
     for room in FIXTURES:
         _register(manager, room, "fixtures")
     for room in HOOKS:
         _register(manager, room, "hooks")
     if run.detect_blocking != "off":
         _register(manager, "blocking", "hooks")
-    config.stash[_CONFIGURED] = True
-    if run.app or run.names or any(_overrides_app(plugin) for plugin in manager.get_plugins()):
-        _register_short_names(config)
+    config.stash[_IN_USE] = run.configured
+    _give_short_names(config, run)
 
 
 def _register(manager: pytest.PytestPluginManager, room: str, part: str) -> None:
@@ -58,23 +58,50 @@ def _register(manager: pytest.PytestPluginManager, room: str, part: str) -> None
     manager.register(importlib.import_module(f"pytest_asyncapi.{room}.{part}"), f"asyncapi-{room}-{part}")
 
 
-def _overrides_app(plugin: object) -> bool:
-    """Whether a plugin of the user, such as a conftest file, defines `asgi_app`."""
-    ours = getattr(plugin, "__name__", "").startswith("pytest_asyncapi.")
-    return not ours and "asgi_app" in getattr(plugin, "__dict__", ())
+# ---- the short names of the fixtures
 
 
-def _register_short_names(config: pytest.Config) -> None:
-    manager = config.pluginmanager
-    if not manager.has_plugin(_SHORT_NAMES):
-        manager.register(runner.short_names(), _SHORT_NAMES)
+def _give_short_names(config: pytest.Config, run: settings.Settings) -> None:
+    """`client`, `db_session`, ...: to all tests of a configured project, else where `asgi_app` is overridden."""
+    if "names" in run.sources and not run.names:
+        return
+    if run.app or run.names:
+        config.pluginmanager.register(runner.short_names(), _SHORT_NAMES)
+        return
+    config.stash[_SHORT_NAMES_BY_CONFTEST] = True
+    for plugin in list(config.pluginmanager.get_plugins()):
+        _give_short_names_beside(plugin, config)
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest reads the fixtures of the plugin
 def pytest_plugin_registered(plugin: object, manager: pytest.PytestPluginManager) -> None:
-    """A conftest file that overrides `asgi_app` configures the plugin just as `asyncapi_app` does."""
     config = manager.get_plugin("pytestconfig")
-    if config is not None and config.stash.get(_CONFIGURED, False) and _overrides_app(plugin):
-        _register_short_names(config)
+    if config is not None and config.stash.get(_SHORT_NAMES_BY_CONFTEST, False):
+        _give_short_names_beside(plugin, config)
+
+
+_FIXTURE_TYPE = type(runner._asyncapi_loop)
+
+
+def _give_short_names_beside(plugin: object, config: pytest.Config) -> None:
+    """Where a conftest file (or a plugin of the user) overrides `asgi_app`, its tests get the short names."""
+    if not isinstance(plugin, ModuleType) or plugin.__name__.startswith(("pytest_asyncapi.", "_pytest.")):
+        return
+    names = (each.__name__ for each in list(vars(plugin).values()) if type(each) is _FIXTURE_TYPE)
+    if "asgi_app" in names:
+        runner.add_short_names(plugin)
+        config.stash[_IN_USE] = True
+
+
+_SHORT_NAME_MISSING = """\
+fixture {name!r} not found: pytest-asyncapi gives its fixtures their short names only where a project configures it.
+Set `asyncapi_app = "package.module:app"` in [tool.pytest.ini_options] of pyproject.toml, or in pytest.ini,
+or define a fixture `asgi_app` that returns the app, in the conftest.py of these tests,
+or set `asyncapi_names = true`. The long name works everywhere: 'asyncapi_{name}'.
+Use 'pytest --fixtures [testpath]' to see the fixtures of other plugins."""
+
+
+# ---- the run
 
 
 def pytest_report_header(config: pytest.Config) -> str | None:
@@ -89,23 +116,14 @@ def pytest_fixture_setup(
     return (yield)
 
 
-_SHORT_NAME_MISSING = """\
-fixture {name!r} of pytest-asyncapi has its short name only where the project configures the plugin. Either set, in
-the [tool.pytest.ini_options] of pyproject.toml (or in pytest.ini),
-
-    asyncapi_app = "package.module:app"
-
-or define a fixture `asgi_app` in conftest.py that returns the app. (`asyncapi_names = true` gives the short names
-without an app, and `asyncapi_{name}` is always there.)"""
-
-
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_setup(item: pytest.Item) -> Generator[None, None, None]:
-    settings.settings_of(item)  # a wrong marker fails the test, also when no fixture reads it
+    if item.config.stash[_IN_USE]:
+        settings.settings_of(item)  # a wrong marker fails the test, also when no fixture reads it
     try:
-        return (yield)
+        yield
     except pytest.FixtureLookupError as error:
-        if error.argname in runner.PUBLIC and not item.config.pluginmanager.has_plugin(_SHORT_NAMES):
-            message = _SHORT_NAME_MISSING.format(name=error.argname)
-            raise pytest.fail.Exception(message, pytrace=False) from None
+        if error.argname in runner.PUBLIC and error.msg is None:
+            error.msg = _SHORT_NAME_MISSING.format(name=error.argname)
         raise
+    runner.check_shared(item)

@@ -6,8 +6,8 @@ wrapper around `pytest_fixture_setup` (see `pytest_asyncapi.plugin`). What is bo
 lifespan) lives exactly as long as that loop: it is opened through a `LoopAnchor`, the value of a hidden fixture that
 exists once per runner and loop scope.
 
-Only public names of pytest-asyncio (`fixture(loop_scope=)`, `is_async_test`, its marker and ini keys) and of anyio
-(`anyio_backend`) are used. Read from pytest-asyncio 1.2 to 1.5 and anyio 4.10 to 4.16.
+Of pytest-asyncio only `fixture(loop_scope=)` is used, of anyio its fixture `anyio_backend`; who runs a test is found
+in `pytest_asyncapi.loops`.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ import inspect
 import types
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, overload
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import pytest
 
-from pytest_asyncapi.settings import settings_of
+from pytest_asyncapi.loops import SCOPES, Runner, runner_of
 
 if TYPE_CHECKING:
     import asyncio
@@ -30,82 +30,22 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")
 
-SCOPES = ("function", "class", "module", "package", "session")
+PRIVATE_NAMES = {
+    # the item behind a fixture of a wider scope, whose `request.node` is the class, the module or the session
+    "_pytest.fixtures:FixtureRequest.__init__": "pytest 8.4 to 9.2: takes pyfuncitem and keeps it as _pyfuncitem",
+    # which definition of a fixture a test gets, to know the loop that a cached one lives in
+    "_pytest.fixtures:FuncFixtureInfo.name2fixturedefs": "pytest 8.4 to 9.2",
+}
 
 
-class Runner(NamedTuple):
-    """Who runs a test: `kind` is "asyncio" (pytest-asyncio) or "anyio"; `loop_scope` is the scope of its event loop."""
-
-    kind: str
-    loop_scope: str
-
-
-_RUNNER = pytest.StashKey[Runner]()
-
-
-def runner_of(item: pytest.Item, wanted: str) -> Runner:
-    """Find who runs `item`. Fails the test, with the cure, when nobody does; `wanted` is the fixture asked for."""
-    found = item.stash.get(_RUNNER, None)
-    if found is None:
-        found = item.stash.setdefault(_RUNNER, _find_runner(item, wanted))
-    return found
-
-
-def _find_runner(item: pytest.Item, wanted: str) -> Runner:
-    names = getattr(item, "fixturenames", ())
-    if item.config.pluginmanager.hasplugin("asyncio"):
-        import pytest_asyncio
-
-        if pytest_asyncio.is_async_test(item):
-            if "anyio_backend" in names:
-                pytest.fail(
-                    f"{item.name} is run by pytest-asyncio (asyncio_mode = auto), but its @pytest.mark.anyio or its"
-                    " `anyio_backend` fixture makes anyio run its async fixtures in another event loop.\n"
-                    "Remove the anyio marker, or set `asyncio_mode = strict`.",
-                    pytrace=False,
-                )
-            mark = item.get_closest_marker("asyncio")
-            scope = mark.kwargs.get("loop_scope") or mark.kwargs.get("scope") if mark is not None else None
-            return Runner("asyncio", scope or item.config.getini("asyncio_default_test_loop_scope") or "function")
-    if "anyio_backend" in names:
-        return Runner("anyio", settings_of(item.config).anyio_loop_scope)
-    pytest.fail(_nobody_runs(item, wanted), pytrace=False)
-
-
-def _nobody_runs(item: pytest.Item, wanted: str) -> str:
-    import unittest
-
-    wanted = wanted.removeprefix("asyncapi_")
-    cls = getattr(item, "cls", None)
-    if cls is not None and issubclass(cls, unittest.TestCase):
-        return (
-            f"fixture {wanted!r} is asynchronous, and {item.name} is a unittest.TestCase method, which runs outside of"
-            " pytest's async plugins (IsolatedAsyncioTestCase makes an event loop of its own).\n"
-            "Make it a plain class or function, or open the client inside the test:"
-            " `async with pytest_asyncapi.client.open_client(app) as client`."
-        )
-    if item.get_closest_marker("trio") is not None:
-        return f"fixture {wanted!r} works on asyncio only, and {item.name} is run by pytest-trio."
-    if not _is_async(getattr(item, "obj", None)):
-        return f"fixture {wanted!r} is asynchronous, but {item.name} is a plain function: make it `async def`."
-    cures = []
-    if item.config.pluginmanager.hasplugin("asyncio"):
-        cures.append("pytest-asyncio: set `asyncio_mode = auto`, or mark the test with @pytest.mark.asyncio")
-    if item.config.pluginmanager.hasplugin("anyio"):
-        cures.append("anyio: set `anyio_mode = auto`, or mark the test with @pytest.mark.anyio")
-    cures = cures or ["install pytest-asyncio: pip install 'pytest-asyncapi[asyncio]'"]
-    return "\n  - ".join([f"nothing runs the async test {item.name}, which needs fixture {wanted!r}.", *cures])
-
-
-def _is_async(obj: Any) -> bool:
-    obj = getattr(getattr(obj, "hypothesis", None), "inner_test", obj)
-    return inspect.iscoroutinefunction(getattr(obj, "__func__", obj))
+_WIDE = pytest.StashKey[dict[Any, tuple[Runner, str]]]()
 
 
 # ---- the decorators
 
 _ASYNC = "__asyncapi_async__"
 _ORIGINAL = "__asyncapi_original__"
+_VARIANTS = "__asyncapi_variants__"
 
 
 @overload
@@ -120,17 +60,21 @@ def fixture(func: Any = None, /, **options: Any) -> Any:
     """
     if func is None:
         return functools.partial(fixture, **options)
-    if inspect.iscoroutinefunction(func) or inspect.isasyncgenfunction(func):
+    if _is_async(func):
         setattr(func, _ASYNC, True)
     return pytest.fixture(func, **options)
 
 
-class PublicFixture(NamedTuple):
+class PublicFixture:
     """A fixture of ours: registered as `asyncapi_<name>`, and as `<name>` where the project configured the plugin."""
 
-    name: str
-    scope: str
-    doc: str
+    __slots__ = ("func", "is_async", "name", "scope")
+
+    def __init__(self, func: Callable[..., Any], scope: str) -> None:
+        self.func = func
+        self.name: str = func.__name__
+        self.scope = scope
+        self.is_async = _is_async(func)
 
 
 PUBLIC: dict[str, PublicFixture] = {}
@@ -144,13 +88,27 @@ def public_fixture(func: Any = None, /, *, scope: Any = "function", **options: A
     """A fixture of the plugin: `asyncapi_<name>` always, `<name>` too where the project configured the plugin."""
     if func is None:
         return functools.partial(public_fixture, scope=scope, **options)
-    PUBLIC[func.__name__] = PublicFixture(func.__name__, scope, inspect.getdoc(func) or "")
+    PUBLIC[func.__name__] = PublicFixture(func, scope)
     return fixture(scope=scope, name=f"asyncapi_{func.__name__}", **options)(func)
+
+
+def _is_async(func: Any) -> bool:
+    return inspect.iscoroutinefunction(func) or inspect.isasyncgenfunction(func)
 
 
 def short_names() -> types.ModuleType:
     """A plugin that gives each public fixture its short name."""
-    return _plugin("short_names", {each.name: _alias(each) for each in PUBLIC.values()})
+    return _plugin("short_names", {name: _alias(each) for name, each in PUBLIC.items()})
+
+
+def add_short_names(module: types.ModuleType) -> None:
+    """Give each public fixture its short name where the fixtures of `module` are visible, and below those.
+
+    pytest reads the fixtures of a module in the order of their sorted attribute names, and the last of a name wins;
+    so ours come first, and the module's own `client` wins, and may even ask for ours.
+    """
+    for name, each in PUBLIC.items():
+        vars(module).setdefault(f"__asyncapi_{name}", _alias(each))
 
 
 def _plugin(name: str, fixtures: dict[str, Any]) -> types.ModuleType:
@@ -166,11 +124,11 @@ def _alias(public: PublicFixture) -> Any:
     def alias(**values: Any) -> Any:
         return values[target]
 
+    functools.update_wrapper(alias, public.func)  # so that `pytest --fixtures` shows its text and its place
+    vars(alias).pop(_ASYNC, None)
     # pytest reads the arguments from the signature, so the alias is in the fixture closure that collection sees.
     parameter = inspect.Parameter(target, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     alias.__signature__ = inspect.Signature([parameter])  # type: ignore[attr-defined]
-    alias.__name__ = public.name
-    alias.__doc__ = public.doc
     return pytest.fixture(alias, scope=public.scope, name=public.name)  # type: ignore[call-overload]
 
 
@@ -183,27 +141,43 @@ def hand_over(fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest
     if not getattr(func, _ASYNC, False):
         return
     original = getattr(func, _ORIGINAL, func)
-    item = request.node if isinstance(request.node, pytest.Item) else request._pyfuncitem
+    item = request._pyfuncitem
     name = request.fixturename or original.__name__
+    _refuse_in_a_running_test(name)
     runner = runner_of(item, name)
     if SCOPES.index(fixturedef.scope) > SCOPES.index(runner.loop_scope):
         pytest.fail(
-            f"fixture {name!r} has scope {fixturedef.scope!r}, but the event loop of {item.name} lives for its"
-            f" {runner.loop_scope} only.\nNarrow the fixture to scope={runner.loop_scope!r}, or widen the loop:"
-            f" {_widen(runner, fixturedef.scope)}",
+            _TOO_WIDE.format(
+                name=name,
+                scope=fixturedef.scope,
+                test=item.name,
+                loop_scope=runner.loop_scope,
+                cure=_widen(runner, fixturedef.scope),
+            ),
             pytrace=False,
         )
+    if fixturedef.scope != "function":
+        item.config.stash.setdefault(_WIDE, {})[fixturedef] = runner, item.name
+        if runner.kind == "anyio":
+            _with_backend(request, "anyio_backend", name, runner)
     # Not restored afterwards: at the call of the test, pytest-asyncio's strict mode looks at this function's tag.
     fixturedef.func = _for_asyncio(original, runner.loop_scope) if runner.kind == "asyncio" else original  # type: ignore[misc]
 
 
-def _widen(runner: Runner, scope: str) -> str:
-    if runner.kind == "anyio":
-        return f"`asyncapi_anyio_loop_scope = {scope}`"
-    return f'@pytest.mark.asyncio(loop_scope="{scope}") or `asyncio_default_test_loop_scope = {scope}`'
-
-
-_variants: dict[tuple[Any, str], Any] = {}
+def check_shared(item: pytest.Item) -> None:
+    """After the set-up of a test: does each wide fixture that it got from the cache live in the test's own loop?"""
+    wide = item.config.stash.get(_WIDE, None)
+    runner: Runner | None = None
+    if not wide or not isinstance(item, pytest.Function):
+        return
+    for name, definitions in item._fixtureinfo.name2fixturedefs.items():
+        made = wide.get(definitions[-1])
+        if made is None or made[0] == (runner := runner or runner_of(item, name)):
+            continue
+        message = _OTHER_LOOP.format(
+            name=name, scope=definitions[-1].scope, first=made[1], made=made[0], test=item.name, runner=runner
+        )
+        pytest.fail(message, pytrace=False)
 
 
 def _for_asyncio(func: Any, loop_scope: str) -> Any:
@@ -212,24 +186,24 @@ def _for_asyncio(func: Any, loop_scope: str) -> Any:
     A copy, since pytest-asyncio's decorator tags the function that it is given, and would then also grab the original
     in the tests that anyio runs.
     """
-    key = (func, loop_scope)
-    if key not in _variants:
+    if isinstance(func, types.MethodType):
+        return types.MethodType(_for_asyncio(func.__func__, loop_scope), func.__self__)
+    variants = vars(func).setdefault(_VARIANTS, {})
+    if loop_scope not in variants:
         import pytest_asyncio
 
         copy = _copy(func)
         pytest_asyncio.fixture(loop_scope=loop_scope)(copy)  # type: ignore[call-overload]
-        copy.__dict__[_ORIGINAL] = func
-        _variants[key] = copy
-    return _variants[key]
+        variants[loop_scope] = copy
+    return variants[loop_scope]
 
 
 def _copy(func: Any) -> Any:
-    if isinstance(func, types.MethodType):
-        return types.MethodType(_copy(func.__func__), func.__self__)
     copy = types.FunctionType(func.__code__, func.__globals__, func.__name__, func.__defaults__, func.__closure__)
     copy.__kwdefaults__ = func.__kwdefaults__
     functools.update_wrapper(copy, func)
-    del copy.__wrapped__
+    del copy.__wrapped__, copy.__dict__[_VARIANTS]
+    copy.__dict__[_ORIGINAL] = func
     return copy
 
 
@@ -259,16 +233,11 @@ class LoopAnchor:
         return value
 
 
-async def _anchor(runner: Runner) -> AsyncIterator[LoopAnchor]:
-    anchor = LoopAnchor(runner)
-    try:
-        yield anchor
-    finally:
-        await anchor.stack.aclose()
-
-
 def anchors(pytest_asyncio_here: bool) -> types.ModuleType:
-    """A plugin with the hidden anchor fixtures, one per runner and loop scope, and `_asyncapi_loop` that picks one."""
+    """A plugin with the hidden anchor fixtures, one per runner and loop scope, and `_asyncapi_loop` that picks one.
+
+    One per runner, because a value cached under one name would hand the loop of pytest-asyncio to an anyio test.
+    """
     fixtures: dict[str, Any] = {"_asyncapi_loop": _asyncapi_loop}
     for scope in SCOPES:
         name = f"_asyncapi_loop_anyio_{scope}"
@@ -284,8 +253,9 @@ def _asyncio_anchor(scope: Any, name: str) -> Any:
 
     @pytest_asyncio.fixture(scope=scope, loop_scope=scope, name=name)
     async def anchor() -> AsyncIterator[LoopAnchor]:
-        async for each in _anchor(Runner("asyncio", scope)):
-            yield each
+        value = LoopAnchor(Runner("asyncio", scope))
+        async with value.stack:
+            yield value
 
     return anchor
 
@@ -293,42 +263,85 @@ def _asyncio_anchor(scope: Any, name: str) -> Any:
 def _anyio_anchor(scope: Any, name: str) -> Any:
     @pytest.fixture(scope=scope, name=name)
     async def anchor(anyio_backend: Any) -> AsyncIterator[LoopAnchor]:
-        async for each in _anchor(Runner("anyio", scope)):
-            yield each
+        value = LoopAnchor(Runner("anyio", scope))
+        async with value.stack:
+            yield value
 
     return anchor
 
 
+@pytest.fixture
+def _asyncapi_loop(request: pytest.FixtureRequest) -> Any:
+    """The anchor of the event loop that runs this test."""
+    wanted = _wanted(request.node)
+    _refuse_in_a_running_test(wanted)
+    runner = runner_of(request.node, wanted)
+    if runner.kind == "anyio":
+        chosen = request.getfixturevalue("anyio_backend")  # None under --setup-plan, where fixtures have no value
+        backend = chosen if isinstance(chosen, str) or chosen is None else chosen[0]
+        if backend not in ("asyncio", None):
+            pytest.fail(_TRIO.format(name=wanted, test=request.node.name, backend=backend), pytrace=False)
+    return _with_backend(request, f"_asyncapi_loop_{runner.kind}_{runner.loop_scope}", wanted, runner)
+
+
+def _wanted(item: pytest.Item) -> str:
+    """The fixture of ours that the test asks for, directly or through its own fixtures, for the messages."""
+    names = [name.removeprefix("asyncapi_") for name in getattr(item, "fixturenames", ())]
+    return next((name for name in names if name in PUBLIC and PUBLIC[name].is_async), "client")
+
+
+def _with_backend(request: pytest.FixtureRequest, needed: str, wanted: str, runner: Runner) -> Any:
+    """The value of the fixture `needed`, which asks for `anyio_backend`: is that one wide enough?"""
+    try:
+        return request.getfixturevalue(needed)
+    except pytest.fail.Exception as error:
+        if "ScopeMismatch" not in str(error) or "anyio_backend" not in str(error):
+            raise
+    pytest.fail(_NARROW_BACKEND.format(name=wanted, scope=runner.loop_scope), pytrace=False)
+
+
+def _refuse_in_a_running_test(name: str) -> None:
+    from asyncio import _get_running_loop
+
+    if _get_running_loop() is not None:
+        pytest.fail(_TOO_LATE.format(name=name), pytrace=False)
+
+
+# ---- the messages
+
+
+def _widen(runner: Runner, scope: str) -> str:
+    if runner.kind == "anyio":
+        return f"`asyncapi_anyio_loop_scope = {scope}`"
+    return f'@pytest.mark.asyncio(loop_scope="{scope}") or `asyncio_default_test_loop_scope = {scope}`'
+
+
+_TOO_WIDE = """\
+fixture {name!r} has scope {scope!r}, but the event loop of {test} lives for its {loop_scope} only.
+Narrow the fixture to scope={loop_scope!r}, or widen the loop: {cure}."""
+
+_OTHER_LOOP = """\
+fixture {name!r} (scope {scope!r}) was made for {first}, which is run by {made}. It belongs to that loop, and {test} \
+is run by {runner}.
+Let one plugin run both, with one loop scope, or make the fixture function-scoped."""
+
+_TOO_LATE = """\
+fixture {name!r} is asynchronous, and request.getfixturevalue() cannot set it up while an async test is running.
+Take it as an argument of the test (or of a fixture of the test), or name it in @pytest.mark.usefixtures."""
+
 _TRIO = """\
-the fixtures of pytest-asyncapi work on asyncio only, and {name} runs on {backend}. Write in conftest.py:
+fixture {name!r} works on asyncio only, and anyio runs {test} on {backend}. Write in conftest.py:
 
     @pytest.fixture(scope="session")
     def anyio_backend():
         return "asyncio"
 """
 
+_NARROW_BACKEND = """\
+fixture {name!r} shall live in an event loop for each {scope} (`asyncapi_anyio_loop_scope = {scope}`), but anyio makes \
+a loop for each module at most while its fixture `anyio_backend` has scope 'module'. Write in conftest.py:
 
-@pytest.fixture
-def _asyncapi_loop(request: pytest.FixtureRequest) -> Any:
-    """The anchor of the event loop that runs this test."""
-    from asyncio import _get_running_loop
-
-    if _get_running_loop() is not None:
-        pytest.fail(
-            "request.getfixturevalue() of an async fixture cannot work while an async test is running: take the fixture"
-            " as an argument of the test, or use @pytest.mark.usefixtures.",
-            pytrace=False,
-        )
-    runner = runner_of(request.node, _asked_for(request))
-    if runner.kind == "anyio":
-        chosen = request.getfixturevalue("anyio_backend")
-        backend = chosen if isinstance(chosen, str) else chosen[0]
-        if backend != "asyncio":
-            pytest.fail(_TRIO.format(name=request.node.name, backend=backend), pytrace=False)
-    return request.getfixturevalue(f"_asyncapi_loop_{runner.kind}_{runner.loop_scope}")
-
-
-def _asked_for(request: pytest.FixtureRequest) -> str:
-    """The fixture of ours that the test names, for the messages."""
-    names = inspect.signature(request.function).parameters if request.function is not None else {}
-    return next((name for name in names if name.removeprefix("asyncapi_") in PUBLIC), "client")
+    @pytest.fixture(scope="session")
+    def anyio_backend():
+        return "asyncio"
+"""

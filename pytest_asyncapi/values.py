@@ -1,0 +1,80 @@
+"""From what the user wrote to the value of a setting.
+
+Each parser takes the text of a command line or an ini file, or the object of a TOML file or a marker, and returns the
+value, or raises ValueError(what was expected).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+Parser = Callable[[Any], Any]
+
+
+def text(raw: Any) -> str:
+    return str(raw).strip()
+
+
+def boolean(raw: Any) -> bool:
+    if isinstance(raw, bool):
+        return raw
+    word = str(raw).strip().lower()
+    if word in ("1", "true", "yes", "on"):
+        return True
+    if word in ("0", "false", "no", "off"):
+        return False
+    raise ValueError("expected true or false")
+
+
+def lines(raw: Any) -> tuple[str, ...]:
+    values = raw.splitlines() if isinstance(raw, str) else raw
+    if not isinstance(values, (list, tuple, set, frozenset)):
+        raise ValueError("expected texts, one a line, or a list of them")  # noqa: TRY004 (the parsers' one error)
+    return tuple(value for value in (str(each).strip() for each in values) if value)
+
+
+def one_of(*valid: str) -> Parser:
+    def parse(raw: Any) -> str:
+        word = str(raw).strip()
+        if word not in valid:
+            raise ValueError(f"expected one of {', '.join(valid)}")
+        return word
+
+    return parse
+
+
+_UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "": 1.0, "min": 60.0}
+
+
+def duration(raw: Any) -> float:
+    """Seconds, from a number of seconds or a text such as `50ms`, `1.5s`, `2min`."""
+    if isinstance(raw, (int, float)) and not isinstance(raw, bool):
+        seconds = float(raw)
+    else:
+        match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(us|ms|s|min|)", str(raw).strip())
+        seconds = float(match[1]) * _UNITS[match[2]] if match else 0.0
+    if not 0 < seconds < float("inf"):
+        raise ValueError("expected a duration such as 50ms, 1.5s or 2min")
+    return seconds
+
+
+def whole_number(raw: Any) -> int:
+    if isinstance(raw, bool) or not re.fullmatch(r"\d+", str(raw).strip()):
+        raise ValueError("expected a whole number, zero or more")
+    return int(raw)
+
+
+def web_url(raw: Any) -> str:
+    word = str(raw).strip()
+    if not re.match(r"https?://[^/\s]", word):
+        raise ValueError("expected a URL such as http://testserver")
+    return word
+
+
+def database_choice(raw: Any) -> str:
+    word = str(raw).strip()
+    if word not in ("auto", "postgresql", "sqlite", "none") and not re.match(r"[a-z0-9+]+://?", word):
+        raise ValueError("expected one of auto, postgresql, sqlite, none, or a URL such as postgresql://localhost/")
+    return word
