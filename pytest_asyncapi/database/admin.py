@@ -33,12 +33,15 @@ class Session(Protocol):
 class AsyncpgSession:
     def __init__(self, connection: Any) -> None:
         self._connection = connection
+        self._turn = asyncio.Lock()
 
     async def execute(self, sql: str) -> None:
-        await self._connection.execute(sql)
+        async with self._turn:
+            await self._connection.execute(sql)
 
     async def fetch(self, sql: str) -> list[tuple[Any, ...]]:
-        return [tuple(row) for row in await self._connection.fetch(sql)]
+        async with self._turn:
+            return [tuple(row) for row in await self._connection.fetch(sql)]
 
     async def close(self) -> None:
         await self._connection.close()
@@ -88,7 +91,8 @@ async def connect(target: Target) -> Session:
                 )
             )
     raise MissingDependency(
-        "the test database is PostgreSQL, but neither asyncpg nor psycopg is installed: pip install 'pytest-asyncapi[postgres]'"
+        "the test database is PostgreSQL, but neither asyncpg nor psycopg is installed: "
+        "pip install 'pytest-asyncapi[postgres]'"
     )
 
 

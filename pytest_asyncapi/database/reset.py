@@ -84,8 +84,9 @@ class Resetter:
                 await session.execute(f"CREATE UNLOGGED TABLE {copy} AS SELECT {columns} FROM {name}")
                 refill.append(f"INSERT INTO {name}({columns}) OVERRIDING SYSTEM VALUE SELECT {columns} FROM {copy}")
         names = [name for _, name, _ in tables]
-        parts = ["BEGIN", "SET LOCAL lock_timeout = '2s'"]
-        if superuser:
+        parts = ["BEGIN", "SET LOCAL lock_timeout = '1s'"]
+        if superuser and names:
+            parts.append(f"LOCK TABLE {','.join(names)} IN EXCLUSIVE MODE")  # waits for who is about to write
             parts += ["SET LOCAL session_replication_role = replica", *(f"DELETE FROM {name}" for name in names)]
         elif names:
             parts.append(f"TRUNCATE {','.join(names)} CASCADE")

@@ -9,7 +9,6 @@ killed as well, the next run removes what is left.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
 import shutil
@@ -21,7 +20,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from pytest_asyncapi.database import binaries, watchdog
+from pytest_asyncapi.database import binaries, watchdog, workers
 from pytest_asyncapi.database.binaries import Binaries
 from pytest_asyncapi.database.rundir import RunDirectory, cache_base, disk_base, reap
 from pytest_asyncapi.database.targets import Target
@@ -133,8 +132,7 @@ class _Launch:
         if self.user is not None:
             os.chown(directory, self.user.pw_uid, self.user.pw_gid)
         self.cluster = cache_base() / f"cluster-{found.key}"
-        here = hashlib.sha256(os.getcwd().encode()).hexdigest()[:8]
-        self.kept = cache_base() / f"kept-{found.key}-{here}" if reuse else None
+        self.kept = cache_base() / f"kept-{found.key}-{workers.project_key()}" if reuse else None
         if self.kept and fresh:
             shutil.rmtree(self.kept, ignore_errors=True)
 

@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import re
+import time
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -24,18 +25,14 @@ NAME_LIMIT = 63
 WORKER_NAME = r"_aapi_[0-9a-f]{8}_[a-z0-9]+(_c[0-9]+)?$"
 
 
-def run_id() -> str:
-    """Eight characters that all processes of this test run share."""
-    run = os.environ.get("PYTEST_XDIST_TESTRUNUID")
-    if run is None:
-        with_start = f"{os.getpid()} {os.stat(f'/proc/{os.getpid()}').st_ctime_ns if os.path.isdir('/proc') else ''}"
-        run = with_start
-    return hashlib.sha256(run.encode()).hexdigest()[:8]
+def run_id(uid: str | None = None) -> str:
+    """Eight characters that all processes of a test run share (`uid` is xdist's name of it), and no other run has."""
+    return hashlib.sha256((uid or f"{os.getpid()} {time.time_ns()}").encode()).hexdigest()[:8]
 
 
-def worker_id() -> str:
-    """`gw0` and so on under xdist, else `main`."""
-    return os.environ.get("PYTEST_XDIST_WORKER", "main")
+def project_key() -> str:
+    """Eight characters of the directory that the tests run in."""
+    return hashlib.sha256(os.getcwd().encode()).hexdigest()[:8]
 
 
 def safe(base: str) -> str:
@@ -107,3 +104,19 @@ async def reap(session: Session) -> list[str]:
             finally:
                 await session.fetch(f"SELECT pg_advisory_unlock({lock_key(owner)})")
     return gone
+
+
+async def drop_unused_templates(session: Session, base: str, *, but: str = "", kept: bool = False) -> None:
+    """Drop the templates of `base` that no worker uses; those that wait for another run (`--reuse-db`) only if `kept`."""
+    prefix = fitted(base, "_aapi_tpl_")
+    query = f"SELECT datname FROM pg_database WHERE starts_with(datname, {literal(prefix)})"
+    for (name,) in await session.fetch(query):
+        facts = await mark_of(session, name) or {}
+        if name == but or (facts.get("keep") and not kept):
+            continue
+        use = lock_key(name + "/use")
+        if (await session.fetch(f"SELECT pg_try_advisory_lock({use})"))[0][0]:
+            try:
+                await drop(session, name)
+            finally:
+                await session.fetch(f"SELECT pg_advisory_unlock({use})")

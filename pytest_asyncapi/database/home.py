@@ -1,0 +1,180 @@
+"""The databases of one test run, as one worker sees them: made when they are first needed, removed at the end."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import sys
+import threading
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from pytest_asyncapi.database import pools, schema, workers
+from pytest_asyncapi.database.rundir import RunDirectory, memory_base
+from pytest_asyncapi.database.store import Store
+from pytest_asyncapi.database.targets import Redirect, Target
+from pytest_asyncapi.errors import ConfigurationError, SchemaError
+
+DIALECTS = ("postgresql", "sqlite")
+NEAR_HOSTS = r"(localhost|127\.[\d.]+|::1|0\.0\.0\.0|host\.docker\.internal|postgres(ql)?|db|database|pg|)"
+OPENING_NOTE = "schema-failed"
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What the settings say of the test database. `database` is auto, postgresql, sqlite or a URL."""
+
+    database: str = "auto"
+    server: str = ""  # a URL whose server may be used
+    server_named_by: str = "DATABASE_URL"
+    redirect: bool = True
+    reuse: bool = False
+    create: bool = False
+    root: Path = field(default_factory=Path.cwd)
+    run: str = field(default_factory=workers.run_id)
+    worker: str = "main"
+
+
+class Home:
+    """Gives the database of each dialect that is spoken, and the redirect that sends the app's connections there."""
+
+    def __init__(self, wishes: Wishes, tables: Any = None) -> None:
+        self.wishes = wishes
+        self._tables = tables
+        self._stores: dict[str, Store] = {}
+        self._failures: dict[str, Exception] = {}
+        self._run: RunDirectory | None = None
+        self._lock = threading.RLock()
+        self._swapped: dict[str, Target] = {}
+        self._allowed = self._read_wishes()
+        self._default: str | None = self._allowed[0] if len(self._allowed) == 1 else None
+        hint = f"The test database is {wishes.database} (asyncapi_database): set it to auto, or to what the app speaks."
+        self.redirect = Redirect(self.target_of, enabled=wishes.redirect, hint=hint if self._default else "")
+
+    def _read_wishes(self) -> tuple[str, ...]:
+        database = self.wishes.database
+        if database == "auto":
+            return DIALECTS
+        dialect = re.split(r"[+:]", database)[0].replace("postgres", "postgresql").replace("sqlql", "sql")
+        if dialect not in DIALECTS:
+            raise ConfigurationError(f"asyncapi_database = {database}: the harness has databases of {' and '.join(DIALECTS)}")
+        return (dialect,)
+
+    @property
+    def default(self) -> str:
+        """The dialect of the test's own sessions: as set, else what the app's engine speaks, else what is installed."""
+        if self._default is None:
+            spoken = [name for name in pools.spoken() if name in DIALECTS]
+            if spoken:
+                self._default = spoken[0]
+            elif _address(self.wishes.server) or ("asyncpg" in sys.modules and not importlib.util.find_spec("aiosqlite")):
+                self._default = "postgresql"
+            else:
+                self._default = "sqlite"
+        return self._default
+
+    def target_of(self, dialect: str) -> Target | None:
+        """Where connections of a dialect go in this moment; None when nothing of ours speaks it."""
+        if dialect not in self._allowed:
+            return None
+        return self._swapped.get(dialect) or self.store(dialect).target
+
+    def swap(self, dialect: str, target: Target | None) -> None:
+        """Send the connections of a dialect to a clone, or back."""
+        if target is None:
+            self._swapped.pop(dialect, None)
+        else:
+            self._swapped[dialect] = target
+
+    def store(self, dialect: str | None = None) -> Store:
+        """The database of a dialect, made when it is first asked for."""
+        dialect = dialect or self.default
+        with self._lock:
+            if dialect in self._failures:
+                raise told_before(str(self._failures[dialect]), self.wishes.worker)
+            if dialect not in self._stores:
+                try:
+                    self._stores[dialect] = self._open(dialect)
+                except Exception as error:
+                    self._failures[dialect] = error
+                    raise
+            return self._stores[dialect]
+
+    @property
+    def stores(self) -> list[Store]:
+        """Those that have been made."""
+        return list(self._stores.values())
+
+    def _open(self, dialect: str) -> Store:
+        wishes = self.wishes
+        pools.listen()
+        self._run = self._run or RunDirectory(memory_base(), wishes.run)
+        note = self._run.path / f"{OPENING_NOTE}-{dialect}"
+        with self._run.locked():  # one worker builds the schema, or fails at it
+            if note.exists():
+                worker, _, told = note.read_text(encoding="utf-8").partition("\n")
+                raise told_before(told, worker)
+            try:
+                tables = schema.read(self._tables, wishes.root)
+                if dialect == "sqlite":
+                    from pytest_asyncapi.database.sqlite import SQLiteStore
+
+                    return SQLiteStore(tables, self._run, wishes.worker, reuse=wishes.reuse, create=wishes.create)
+                return self._open_postgresql(tables)
+            except SchemaError as error:
+                note.write_text(f"{wishes.worker}\n{error}", encoding="utf-8")
+                raise
+
+    def _open_postgresql(self, tables: schema.Schema) -> Store:
+        from pytest_asyncapi.database.postgres import PostgresStore
+
+        wishes = self.wishes
+        address, named_by = _address(wishes.database, far=True), "asyncapi_database"
+        if address is None and wishes.server_named_by != "DATABASE_URL":
+            address, named_by = _address(wishes.server, far=True), wishes.server_named_by
+        elif address is None:
+            address, named_by = _address(wishes.server), wishes.server_named_by
+        return PostgresStore(
+            tables,
+            wishes.run,
+            wishes.worker,
+            address=address,
+            named_by=named_by if address else "",
+            reuse=wishes.reuse,
+            create=wishes.create,
+        )
+
+    def close(self) -> None:
+        """Remove all databases of this worker."""
+        for store in self._stores.values():
+            store.close()
+        self._stores.clear()
+        pools.unlisten()
+        if self._run is not None:
+            self._run.leave()
+            self._run = None
+
+
+def told_before(error: str, worker: str) -> SchemaError:
+    """The short error for every test and worker that comes after the one that was told the whole."""
+    lines = [line.strip() for line in error.splitlines() if line.strip()]
+    why = lines[min(1, len(lines) - 1)] if lines else ""
+    return SchemaError(f"there is no test database (an error before this one, of {worker}, tells it in full): {why}")
+
+
+def _address(url: str, far: bool = False) -> Target | None:
+    """The PostgreSQL server of a URL. One that is not near is used only if `far`: if the project itself names it."""
+    if not re.match(r"postgres(ql)?(\+\w+)?://", url):
+        return None
+    parts = urlsplit(url)
+    query = parse_qs(parts.query)
+    host = unquote(parts.hostname or "") or query.get("host", ["localhost"])[0]
+    if not far and not re.fullmatch(NEAR_HOSTS, host) and not host.startswith("/") and not os.environ.get("CI"):
+        return None
+    port = parts.port or int(query.get("port", ["5432"])[0])
+    user = unquote(parts.username or "") or os.environ.get("PGUSER", "postgres")
+    password = unquote(parts.password) if parts.password else None
+    return Target("postgresql", host, port, user, password, unquote(parts.path.lstrip("/")))

@@ -1,0 +1,79 @@
+"""What the harness needs of a database, whichever it is."""
+
+from __future__ import annotations
+
+import contextvars
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from pytest_asyncapi.database.targets import Target
+
+T = TypeVar("T")
+
+
+@dataclass
+class Reset:
+    """What a reset found: transactions that were left open (it has cut them off), and whether tables were changed."""
+
+    left_open: list[str] = field(default_factory=list)
+    remade: bool = False
+
+
+class Store(ABC):
+    """The database of this worker: made from a template, put back after commits, cloned for tests that change tables."""
+
+    dialect: str
+    target: Target
+    description: str  # for the reports: `PostgreSQL 18 (embedded)`
+
+    @abstractmethod
+    def watch(self) -> None:
+        """Get ready to put the database back to what it holds now; to be called before the first commit."""
+
+    @abstractmethod
+    async def reset(self, original: bool = False) -> Reset:
+        """Put the database back to what it held at `rebase`, or (`original`) as the schema made it."""
+
+    @abstractmethod
+    async def rebase(self) -> None:
+        """What the database holds now is what `reset` puts it back to."""
+
+    @abstractmethod
+    def snapshot(self) -> AbstractAsyncContextManager[None]:
+        """What is done in the block is undone at its end."""
+
+    @abstractmethod
+    async def clone(self) -> Target:
+        """Another database as the schema makes it."""
+
+    @abstractmethod
+    def discard(self, clone: Target) -> None:
+        """A clone is not needed any more."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Remove what this worker has made."""
+
+
+def in_thread(function: Callable[[], T]) -> T:
+    """Call `function` in a thread of its own, in a copy of this context, and wait: it may start an event loop."""
+    result: list[T] = []
+    failure: list[BaseException] = []
+    context = contextvars.copy_context()
+
+    def call() -> None:
+        try:
+            result.append(context.run(function))
+        except BaseException as error:
+            failure.append(error)
+
+    thread = threading.Thread(target=call, name="pytest-asyncapi database")
+    thread.start()
+    thread.join()
+    if failure:
+        raise failure[0]
+    return result[0]
