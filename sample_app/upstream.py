@@ -7,6 +7,7 @@ thrown away after each request is none.
 
 import asyncio
 import random
+import ssl
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Any, TypeVar
 
@@ -20,6 +21,9 @@ ATTEMPTS = 3
 FIRST_PAUSE = 0.2
 TIMEOUT = 5.0
 CONNECT_TIMEOUT = 2.0
+
+TLS = ssl.create_default_context()
+"""Made once: to read the certificates of the system takes longer than all else that a new client does."""
 
 
 class UpstreamError(Exception):
@@ -41,7 +45,7 @@ def make_aiohttp_session() -> aiohttp.ClientSession:
 
 def make_httpx_client() -> httpx2.AsyncClient:
     """To be used with ``async with``."""
-    return httpx2.AsyncClient(timeout=httpx2.Timeout(TIMEOUT, connect=CONNECT_TIMEOUT))
+    return httpx2.AsyncClient(verify=TLS, timeout=httpx2.Timeout(TIMEOUT, connect=CONNECT_TIMEOUT))
 
 
 async def get_aiohttp_session(request: Request) -> aiohttp.ClientSession:
