@@ -43,6 +43,11 @@ def redis_cache(*, engine: str | None = None) -> dict[str, Any]:
     return {"redis_engine": engine}
 
 
+def virtual_clock(*, mode: str | None = None, wall: Any = None) -> dict[str, Any]:
+    """how the test's virtual clock moves: mode="jump"|"frozen"|"running"; wall=True or a date moves time.time() too."""
+    return {"clock": mode, "clock_wall": wall}
+
+
 def upstream(
     *, strict: bool | None = None, allow: Iterable[str] | None = None, assert_all_called: bool | None = None
 ) -> dict[str, Any]:
@@ -68,6 +73,7 @@ MARKERS: tuple[Callable[..., dict[str, Any]], ...] = (
     client,
     db,
     redis_cache,
+    virtual_clock,
     upstream,
     detect_blocking,
     allow_blocking,

@@ -27,6 +27,7 @@ from pytest_asyncapi.values import (
     lines,
     one_of,
     text,
+    wall_clock,
     web_url,
     whole_number,
 )
@@ -148,6 +149,17 @@ class Settings:
 
     redis_engine: str = option(
         "memory", one_of("memory", "server"), "what answers Redis commands: memory, or server (a real one)"
+    )
+
+    clock: str = option(
+        "jump",
+        one_of("jump", "frozen", "running"),
+        "how virtual_clock moves: jump (to the next timer when nothing is ready), frozen (by advance() only), running",
+    )
+    clock_wall: Any = option(
+        False,
+        wall_clock,
+        "do time.time() and datetime follow virtual_clock: true, false, or the date that it starts at",
     )
 
     block_network: bool = option(

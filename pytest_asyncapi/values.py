@@ -73,6 +73,24 @@ def web_url(raw: Any) -> str:
     return word
 
 
+def wall_clock(raw: Any) -> Any:
+    """False, True, or the moment at which the wall clock of a test starts: a date, or its text."""
+    if not isinstance(raw, str):
+        return raw
+    word = raw.strip().lower()
+    if word in ("1", "true", "yes", "on"):
+        return True
+    if word in ("", "0", "false", "no", "off"):
+        return False
+    from datetime import datetime
+
+    try:
+        datetime.fromisoformat(word)
+    except ValueError:
+        raise ValueError("expected true, false, or a date such as 2030-01-31T12:00Z") from None
+    return raw.strip()
+
+
 def database_choice(raw: Any) -> str:
     word = str(raw).strip()
     if word not in ("auto", "postgresql", "sqlite", "none") and not re.match(r"[a-z0-9+]+://?", word):

@@ -1,23 +1,22 @@
 """The hooks under redis-py and valkey: where a client would open its socket, it gets the test's server instead.
 
 Only `Connection._connect` of each client library is replaced (with its Unix, TLS and sync twins), so pools, parsers,
-retries, handshake, health checks, pub/sub and time-outs stay the client's own. The hooks are put in once, when the
-library is imported, and do nothing while no sandbox is `current`.
+retries, handshake, health checks, pub/sub and time-outs stay the client's own. The hooks are in while a sandbox is
+open.
 
-Everything that leans on private names of redis-py and valkey stands here, read from redis 5.0 to 8.1, valkey 6.0 to 6.2.
+Everything that leans on private names of redis-py and valkey stands here: read from redis 5.0 to 8.1, valkey 6.2.
 """
 
 from __future__ import annotations
 
 import asyncio
-import importlib
-import sys
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from pytest_asyncapi.cache.versions import explain
 from pytest_asyncapi.errors import CacheError
+from pytest_asyncapi.wire.patches import Patches
 
 if TYPE_CHECKING:
     from pytest_asyncapi.cache.sandbox import Sandbox
@@ -28,16 +27,16 @@ _SYNC = ("Connection", "SSLConnection", "UnixDomainSocketConnection")
 
 PRIVATE_NAMES = {
     f"{library}.{module}:{kind}._connect": versions
-    for library, versions in (("redis", "5.0 to 8.1"), ("valkey", "6.0 to 6.2"))
+    for library, versions in (("redis", "5.0 to 8.1"), ("valkey", "6.2"))
     for module, kinds in (("asyncio.connection", _ASYNC), ("connection", _SYNC))
     for kind in kinds
 } | {
     "redis.asyncio.connection:ConnectionPool.make_connection": "5.0 to 8.1",
-    "valkey.asyncio.connection:ConnectionPool.make_connection": "6.0 to 6.2",
+    "valkey.asyncio.connection:ConnectionPool.make_connection": "6.2",
 }
 
 sandboxes: list[Sandbox] = []  # the last one serves; nested ones shadow one another
-_hooked: set[str] = set()
+_patches = Patches()
 _pools: weakref.WeakSet[Any] = weakref.WeakSet()
 
 
@@ -45,66 +44,41 @@ def current() -> Sandbox | None:
     return sandboxes[-1] if sandboxes else None
 
 
-def imported() -> Iterator[str]:
-    """The client libraries that something in this process has imported."""
-    return (library for library in LIBRARIES if library in sys.modules)
+def enter(sandbox: Sandbox) -> None:
+    """From now on connections go to this sandbox, also those of a client library that is imported later."""
+    if not sandboxes:
+        try:
+            for library in LIBRARIES:
+                _patches.when_imported(f"{library}.asyncio.connection", _hook_async)
+                _patches.when_imported(f"{library}.connection", _hook_sync)
+        except CacheError:
+            _patches.undo()
+            raise
+    sandboxes.append(sandbox)
 
 
-class ImportWatch:
-    """Stands first in `sys.meta_path` while a sandbox is open: a client library imported now is hooked at once."""
-
-    def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
-        if name not in LIBRARIES:
-            return None
-        for finder in sys.meta_path:
-            spec = None if finder is self else finder.find_spec(name, path, target)
-            if spec is not None and spec.loader is not None:
-                _hook_after(spec.loader, name)
-                return spec
-        return None
+def leave(sandbox: Sandbox) -> None:
+    sandboxes.remove(sandbox)
+    if not sandboxes:
+        _patches.undo()
 
 
-def _hook_after(loader: Any, library: str) -> None:
-    execute = loader.exec_module
-
-    def exec_module(module: Any) -> None:
-        del loader.exec_module  # the class's own, for whoever reloads
-        execute(module)
-        hook(library)
-
-    loader.exec_module = exec_module
+def _hook_async(module: Any) -> None:
+    for kind in _ASYNC:
+        _replace(module, kind, "_connect", _async_connect)
+    _replace(module, "ConnectionPool", "make_connection", _make_connection)
 
 
-WATCH = ImportWatch()
+def _hook_sync(module: Any) -> None:
+    for kind in _SYNC:
+        _replace(module, kind, "_connect", _sync_connect)
 
 
-def hook(library: str) -> None:
-    """Put the hooks into a client library (which is imported for it), once."""
-    if library in _hooked:
-        return
-    try:
-        asynchronous = importlib.import_module(f"{library}.asyncio.connection")
-        synchronous = importlib.import_module(f"{library}.connection")
-        changes = [
-            *_wrapped(asynchronous, _ASYNC, "_connect", _async_connect),
-            *_wrapped(asynchronous, ("ConnectionPool",), "make_connection", _make_connection),
-            *_wrapped(synchronous, _SYNC, "_connect", _sync_connect),
-        ]
-    except (ImportError, AttributeError, KeyError) as error:
-        raise CacheError(explain(error)) from error
-    for owner, name, value in changes:
-        setattr(owner, name, value)
-    _hooked.add(library)
-
-
-def _wrapped(
-    module: Any, kinds: tuple[str, ...], method: str, wrap: Callable[[Any], Any]
-) -> Iterator[tuple[Any, str, Any]]:
-    for kind in kinds:
-        owner = getattr(module, kind)
-        if method not in vars(owner):
-            raise AttributeError(f"{module.__name__}.{kind} has no method {method}")
-        yield owner, method, wrap(vars(owner)[method])
+def _replace(module: Any, kind: str, method: str, make: Callable[[Any], Any]) -> None:
+    owner = getattr(module, kind, None)
+    if owner is None or method not in vars(owner):
+        raise CacheError(explain(f"{module.__name__}.{kind} has no method {method}"))
+    _patches.replace(owner, method, make)
 
 
 def _async_connect(real: Any) -> Any:

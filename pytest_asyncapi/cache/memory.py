@@ -184,7 +184,8 @@ class ThreadSession(MemorySession, FakeSocket):
 
     def execute(self, fields: Fields) -> None:
         if not blocks(fields):
-            return super().execute(fields)
+            super().execute(fields)
+            return
         self._paused = True
 
         def run() -> None:

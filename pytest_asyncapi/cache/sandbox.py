@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import sys
 import weakref
 from typing import TYPE_CHECKING, Any
 
@@ -59,17 +58,11 @@ class Sandbox:
     # -- life
 
     def open(self) -> Sandbox:
-        for library in clients.imported():
-            clients.hook(library)
-        if not clients.sandboxes:
-            sys.meta_path.insert(0, clients.WATCH)
-        clients.sandboxes.append(self)
+        clients.enter(self)
         return self
 
     def close(self) -> None:
-        clients.sandboxes.remove(self)
-        if not clients.sandboxes:
-            sys.meta_path.remove(clients.WATCH)
+        clients.leave(self)
         for connection in list(self._connections):
             clients.forget(connection)
         clients.unbind_pools()

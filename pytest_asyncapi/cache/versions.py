@@ -7,7 +7,7 @@ from importlib import metadata
 WORKS = "redis 5.0 to 8.1, fakeredis 2.40 (below 3), valkey 6"
 
 
-def explain(error: Exception) -> str:
+def explain(error: Exception | str) -> str:
     """What is installed, what works, and what to write."""
     found = ", ".join(f"{name} {_version(name)}" for name in ("redis", "fakeredis", "valkey"))
     if isinstance(error, ModuleNotFoundError) and error.name in ("redis", "fakeredis"):
