@@ -32,11 +32,12 @@ T = TypeVar("T")
 
 PRIVATE_NAMES = {
     # the item behind a fixture of a wider scope, whose `request.node` is the class, the module or the session
-    "_pytest.fixtures:FixtureRequest.__init__": "pytest 8.4 to 9.2: takes pyfuncitem and keeps it as _pyfuncitem",
+    "_pytest.fixtures:FixtureRequest.__init__": "pytest 8.4 to 9.2: keeps the item as `_pyfuncitem`",
+    # which fixture asked for this one, for messages
+    "_pytest.fixtures:FixtureRequest._iter_chain": "pytest 8.4 to 9.2",
     # which definition of a fixture a test gets, to know the loop that a cached one lives in
-    "_pytest.fixtures:FuncFixtureInfo.name2fixturedefs": "pytest 8.4 to 9.2",
+    "_pytest.fixtures:FuncFixtureInfo.name2fixturedefs": "pytest 8.4 to 9.2: `item._fixtureinfo`",
 }
-
 
 _WIDE = pytest.StashKey[dict[Any, tuple[Runner, str]]]()
 
@@ -140,9 +141,9 @@ def hand_over(fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest
     func = fixturedef.func
     if not getattr(func, _ASYNC, False):
         return
-    original = getattr(func, _ORIGINAL, func)
+    original = _original(func)
     item = request._pyfuncitem
-    name = request.fixturename or original.__name__
+    name = (request.fixturename or original.__name__).removeprefix("asyncapi_")
     _refuse_in_a_running_test(name)
     runner = runner_of(item, name)
     if SCOPES.index(fixturedef.scope) > SCOPES.index(runner.loop_scope):
@@ -196,6 +197,12 @@ def _for_asyncio(func: Any, loop_scope: str) -> Any:
         pytest_asyncio.fixture(loop_scope=loop_scope)(copy)  # type: ignore[call-overload]
         variants[loop_scope] = copy
     return variants[loop_scope]
+
+
+def _original(func: Any) -> Any:
+    if isinstance(func, types.MethodType):
+        return types.MethodType(_original(func.__func__), func.__self__)
+    return getattr(func, _ORIGINAL, func)
 
 
 def _copy(func: Any) -> Any:
@@ -273,7 +280,7 @@ def _anyio_anchor(scope: Any, name: str) -> Any:
 @pytest.fixture
 def _asyncapi_loop(request: pytest.FixtureRequest) -> Any:
     """The anchor of the event loop that runs this test."""
-    wanted = _wanted(request.node)
+    wanted = _wanted(request)
     _refuse_in_a_running_test(wanted)
     runner = runner_of(request.node, wanted)
     if runner.kind == "anyio":
@@ -284,10 +291,10 @@ def _asyncapi_loop(request: pytest.FixtureRequest) -> Any:
     return _with_backend(request, f"_asyncapi_loop_{runner.kind}_{runner.loop_scope}", wanted, runner)
 
 
-def _wanted(item: pytest.Item) -> str:
-    """The fixture of ours that the test asks for, directly or through its own fixtures, for the messages."""
-    names = [name.removeprefix("asyncapi_") for name in getattr(item, "fixturenames", ())]
-    return next((name for name in names if name in PUBLIC and PUBLIC[name].is_async), "client")
+def _wanted(request: pytest.FixtureRequest) -> str:
+    """The fixture that asks for the loop, for the messages: one of ours by its short name, or a user's own."""
+    chain = [each.fixturename.removeprefix("asyncapi_") for each in request._iter_chain() if each.fixturename]
+    return next((name for name in chain if name in PUBLIC), chain[1] if chain[1:] else "_asyncapi_loop")
 
 
 def _with_backend(request: pytest.FixtureRequest, needed: str, wanted: str, runner: Runner) -> Any:

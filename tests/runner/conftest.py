@@ -144,3 +144,32 @@ def messages() -> Callable[[pytest.RunResult], str]:
         return "\n".join(found).strip()
 
     return read
+
+
+GADGET = '''
+import pytest
+from pytest_asyncapi.runner import public_fixture
+
+
+@public_fixture
+async def gadget(_asyncapi_loop):
+    """A fixture of the plugin, as `client` is one."""
+    yield _asyncapi_loop.loop
+'''
+
+
+@pytest.fixture
+def with_gadget(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
+    """A project whose plugin has one more fixture, `gadget`: what its messages say of it, they say of `client`."""
+    from pytest_asyncapi import runner
+
+    monkeypatch.setattr(runner, "PUBLIC", dict(runner.PUBLIC))
+    pytester.makeconftest(GADGET)
+    pytester.makeini(
+        """
+        [pytest]
+        asyncapi_names = true
+        asyncio_default_fixture_loop_scope = function
+        """
+    )
+    return pytester
