@@ -160,3 +160,9 @@ class BlockedConnection(AsyncAPIError, RuntimeError):
 
 
 # ---- blocking
+class BlockingError(AsyncAPIError):
+    """A baseline or a report of the detector that cannot be read or written."""
+
+
+class BlockingWarning(UserWarning):
+    """Code held the event loop (`--detect-blocking=warn`)."""

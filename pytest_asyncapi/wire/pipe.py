@@ -8,8 +8,8 @@ under redis-py, ...), the other end a server of ours, which is an ordinary ``asy
 
 What a socket would do, the pipe does: bytes arrive in order and never inside the ``write`` that sent them
 (``call_soon``); ``write_eof`` and ``close`` are a FIN, ``reset`` is an RST that overtakes what is still unread; a
-reader that pauses makes the writer's protocol pause. No kernel I/O and no timer is involved, so a virtual clock sees an idle
-pipe as idle.
+reader that pauses makes the writer's protocol pause. No kernel I/O and no timer is involved, so a virtual clock sees
+an idle pipe as idle.
 """
 
 from __future__ import annotations

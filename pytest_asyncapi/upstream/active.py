@@ -1,0 +1,33 @@
+"""Which router answers a request now. A stack for the whole process: a lifespan's task and the thread of a TestClient
+must find the router that the test opened, so no context variable will do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pytest_asyncapi.upstream.router import Upstream
+
+STACK: list[Upstream] = []
+_real: ContextVar[bool] = ContextVar("asyncapi_upstream_real", default=False)
+
+
+def current(host: str, port: int | None) -> Upstream | None:
+    """The innermost router, when it is to answer for this address; None lets the client do what it would."""
+    if not STACK or _real.get():
+        return None
+    upstream = STACK[-1]
+    return upstream if upstream.intercepts(host, port) else None
+
+
+@contextmanager
+def real_network() -> Iterator[None]:
+    """Requests of this context go out: for a recording, or a route that passes through."""
+    token = _real.set(True)
+    try:
+        yield
+    finally:
+        _real.reset(token)

@@ -1,0 +1,122 @@
+"""Where aiohttp is taken hold of: its connector makes a connection to our server in place of a socket.
+
+Everything above the connection stays aiohttp's own: pool and limits, time-outs, cookies, redirects, decompression,
+tracing, middlewares, websockets. ``BaseConnector.connect`` is called once for each request, and for each hop of a
+redirect.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from types import ModuleType
+from typing import Any
+
+from pytest_asyncapi.upstream.active import current
+from pytest_asyncapi.upstream.fault import Fault
+from pytest_asyncapi.upstream.request import HTTP_SCHEME, Request
+from pytest_asyncapi.upstream.server import ServerConnection
+from pytest_asyncapi.wire.patches import Patches
+from pytest_asyncapi.wire.pipe import SERVER_ADDRESS, MemoryTransport, connect
+
+PRIVATE_NAMES = {
+    "aiohttp.connector:BaseConnector.connect": "3.9 to 3.14",
+    "aiohttp.connector:TCPConnector._create_connection": "3.9 to 3.14",
+    "aiohttp.client_proto:ResponseHandler.set_exception": "3.9 to 3.14",
+}
+"""Besides these, two attributes of instances: ``BaseConnector._conns`` (the pool) and ``BaseConnector._factory``."""
+
+
+def install(patches: Patches, connector: ModuleType) -> None:
+    """Put the hooks in; `connector` is the module ``aiohttp.connector``."""
+
+    def hook_connect(original: Any) -> Any:
+        async def connect(self: Any, req: Any, traces: Any, timeout: Any) -> Any:
+            upstream = _upstream(req) if isinstance(self, connector.TCPConnector) else None
+            if upstream is None:
+                return await original(self, req, traces, timeout)
+            if upstream.has_connect_faults and (fault := _connect_fault(upstream, req)):
+                raise connect_error(fault, req)
+            for protocol, *_ in self._conns.get(req.connection_key, ()):
+                if not isinstance(protocol.transport, MemoryTransport):
+                    protocol.close()  # a real connection that was open before
+            connection = await original(self, req, traces, timeout)
+            transport = connection.transport
+            if isinstance(transport, MemoryTransport):
+                transport.peer.get_protocol().request_info = req  # type: ignore[attr-defined]
+            return connection
+
+        return connect
+
+    def hook_create_connection(original: Any) -> Any:
+        async def _create_connection(self: Any, req: Any, traces: Any, timeout: Any) -> Any:
+            upstream = _upstream(req)
+            if upstream is None:
+                return await original(self, req, traces, timeout)
+            protocol = self._factory()
+            server = AiohttpServerConnection(req)
+            connect(asyncio.get_running_loop(), protocol, server, peername=(SERVER_ADDRESS[0], req.url.port))
+            upstream.connections.add(server)
+            return protocol
+
+        return _create_connection
+
+    patches.replace(connector.BaseConnector, "connect", hook_connect)
+    patches.replace(connector.TCPConnector, "_create_connection", hook_create_connection)
+
+
+class AiohttpServerConnection(ServerConnection):
+    """Knows aiohttp's request, from which its exceptions are made."""
+
+    def __init__(self, req: Any) -> None:
+        scheme = HTTP_SCHEME.get(req.url.scheme, req.url.scheme)
+        super().__init__("aiohttp", scheme, req.url.raw_host or "", req.url.port, self._exception)
+        self.request_info = req
+        if req.proxy:
+            self.parser.proxy = str(req.proxy)
+
+    def _exception(self, fault: Fault) -> BaseException:
+        from aiohttp import client_exceptions
+
+        if fault.kind == "read_timeout":
+            timeout = getattr(client_exceptions, "SocketTimeoutError", client_exceptions.ServerTimeoutError)
+            return timeout("Timeout on reading data from socket")
+        if fault.kind == "connect_timeout":
+            timeout = getattr(client_exceptions, "ConnectionTimeoutError", client_exceptions.ServerTimeoutError)
+            return timeout(f"Connection timeout to host {self.request_info.url}")
+        return connect_error(fault, self.request_info)
+
+
+def _upstream(req: Any) -> Any:
+    return current(req.url.raw_host or "", req.url.port)
+
+
+def _connect_fault(upstream: Any, req: Any) -> Fault | None:
+    request = Request(req.method, str(req.url), list(req.headers.items()), b"", "aiohttp")
+    plan = upstream.connect_plan(request)
+    if plan is None:
+        return None
+    plan.settle(plan.effect)
+    return plan.connect_fault  # type: ignore[no-any-return]
+
+
+def connect_error(fault: Fault, req: Any) -> BaseException:
+    """aiohttp's exception for a connection that could not be made; for a time-out, what makes aiohttp raise its own."""
+    from aiohttp import client_exceptions
+
+    key = req.connection_key
+    match fault.kind:
+        case "dns":
+            error = getattr(client_exceptions, "ClientConnectorDNSError", client_exceptions.ClientConnectorError)
+            return error(key, socket.gaierror(socket.EAI_NONAME, "Name or service not known"))  # type: ignore[no-any-return]
+        case "tls":
+            reason = ssl.SSLCertVerificationError(
+                1, "[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: injected"
+            )
+            return client_exceptions.ClientConnectorCertificateError(key, reason)
+        case "connect_timeout":
+            return TimeoutError()
+    return client_exceptions.ClientConnectorError(
+        key, ConnectionRefusedError(111, f"Connect call failed ('192.0.2.1', {key.port})")
+    )

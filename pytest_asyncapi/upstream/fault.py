@@ -1,0 +1,52 @@
+"""The ways in which a network fails, named once; each client raises its own exception for them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+CONNECT_PHASE = frozenset({"refused", "dns", "tls", "connect_timeout"})
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A failure of the network in place of a reply. Take one from :class:`faults`."""
+
+    kind: str
+    after: int = 0
+
+    @property
+    def while_connecting(self) -> bool:
+        """It happens before a byte of the request is sent."""
+        return self.kind in CONNECT_PHASE
+
+    def __repr__(self) -> str:
+        return f"faults.truncate({self.after})" if self.kind == "truncate" else f"faults.{self.kind}"
+
+
+class faults:
+    """``upstream.get(url).reply(faults.reset, {"ok": True})``: first the fault, then an answer."""
+
+    refused = Fault("refused")
+    """Nothing listens there."""
+    dns = Fault("dns")
+    """The name does not resolve."""
+    tls = Fault("tls")
+    """The certificate is not valid."""
+    connect_timeout = Fault("connect_timeout")
+    """The client's limit for connecting is over; raised at once, without the waiting."""
+    read_timeout = Fault("read_timeout")
+    """The client's limit for reading is over; raised at once, without the waiting."""
+    hang = Fault("hang")
+    """Accepted, and never answered: the client's own limit has to fire."""
+    disconnect = Fault("disconnect")
+    """Closed in good order before the first byte of an answer."""
+    reset = Fault("reset")
+    """Reset by the peer."""
+    garbage = Fault("garbage")
+    """An answer that is not HTTP."""
+
+    @staticmethod
+    def truncate(after: int) -> Fault:
+        """The connection ends after so many bytes of the body; ``Reply(json=..., fault=faults.truncate(5))`` picks the
+        body."""
+        return Fault("truncate", after)

@@ -1,0 +1,39 @@
+"""What a test's upstream calls do to its outcome: a failure in the call phase, and a section of a failing test's
+report."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+
+import pytest
+
+from pytest_asyncapi.upstream.fixtures import UPSTREAM
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
+    """Requests without a route and routes without a request fail the test, not its tear-down."""
+    result = yield
+    router = item.stash.get(UPSTREAM, None)
+    if router is not None and (failures := router.failures()):
+        pytest.fail("\n".join(failures), pytrace=False)
+    return result
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A failing test shows the calls that it made, and the requests that got no answer."""
+    report = yield
+    router = item.stash.get(UPSTREAM, None)
+    if router is not None and report.failed and call.when in ("call", "setup"):
+        from pytest_asyncapi.upstream import explain
+
+        if router.calls:
+            report.sections.append(("upstream calls", explain.report(router.calls)))
+        told = str(report.longrepr)
+        untold = [each for each in dict.fromkeys(router.problems) if each not in told]
+        if untold:
+            report.sections.append(("upstream: unanswered requests", "\n".join(untold)))
+    return report

@@ -1,0 +1,122 @@
+"""The server's half of HTTP/1.1: bytes of a client into requests. (The other direction is ``Reply.head``.)"""
+
+from __future__ import annotations
+
+from pytest_asyncapi.upstream.request import DEFAULT_PORTS, Request
+
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+ESTABLISHED = b"HTTP/1.1 200 Connection established\r\n\r\n"
+
+
+class BadRequest(Exception):
+    """What arrived is not HTTP/1.1."""
+
+
+class RequestParser:
+    """Takes bytes as they come, gives whole requests. Knows where the connection leads: an address, or through a
+    proxy."""
+
+    def __init__(self, client: str, scheme: str, host: str, port: int) -> None:
+        self.client = client
+        self.scheme, self.host, self.port = scheme, host, port
+        self.proxy: str | None = None
+        self._buffer = bytearray()
+        self._head: tuple[str, str, list[tuple[str, str]]] | None = None
+        self._body = bytearray()
+        self._length = 0
+        self._chunked = False
+        self.expects_continue = False
+
+    def feed(self, data: bytes) -> None:
+        self._buffer += data
+
+    def next_request(self) -> Request | None:
+        """The next request that has arrived wholly. `expects_continue` tells that the client waits to be asked for the
+        body."""
+        if self._head is None and not self._read_head():
+            return None
+        if not (self._read_chunks() if self._chunked else self._read_length()):
+            return None
+        self.expects_continue = False
+        assert self._head is not None
+        method, target, headers = self._head
+        request = Request(method, self._url(method, target), headers, bytes(self._body), self.client)
+        request.proxy = self.proxy or (None if target.startswith("/") or method == "CONNECT" else self._origin())
+        self._head = None
+        self._body.clear()
+        return request
+
+    def take_rest(self) -> bytes:
+        """What arrived after the last request, for a connection that speaks another protocol from here on."""
+        data = bytes(self._buffer)
+        self._buffer.clear()
+        return data
+
+    def tunnel(self, authority: str) -> None:
+        """A proxy was asked to connect: what follows is for that address."""
+        self.proxy = self._origin()
+        host, _, port = authority.rpartition(":")
+        self.scheme, self.host, self.port = "https" if port == "443" else self.scheme, host.strip("[]"), int(port)
+
+    def _origin(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{self.scheme}://{host}" + ("" if self.port == DEFAULT_PORTS.get(self.scheme) else f":{self.port}")
+
+    def _url(self, method: str, target: str) -> str:
+        return self._origin() + target if target.startswith("/") else target
+
+    def _read_head(self) -> bool:
+        end = self._buffer.find(b"\r\n\r\n")
+        if end < 0:
+            return False
+        lines = self._buffer[:end].decode("latin-1").split("\r\n")
+        del self._buffer[: end + 4]
+        try:
+            method, target, version = lines[0].split(" ")
+            if not version.startswith("HTTP/1."):
+                raise ValueError(version)
+        except ValueError:
+            raise BadRequest(lines[0][:80]) from None
+        headers = []
+        self._length, self._chunked = 0, False
+        for line in lines[1:]:
+            name, _, value = line.partition(":")
+            value = value.strip()
+            headers.append((name, value))
+            lower = name.lower()
+            if lower == "content-length":
+                self._length = int(value)
+            elif lower == "transfer-encoding":
+                self._chunked = "chunked" in value.lower()
+            elif lower == "expect":
+                self.expects_continue = value.lower() == "100-continue"
+        self._head = method, target, headers
+        return True
+
+    def _read_length(self) -> bool:
+        if len(self._buffer) < self._length:
+            return False
+        self._body += self._buffer[: self._length]
+        del self._buffer[: self._length]
+        return True
+
+    def _read_chunks(self) -> bool:
+        while True:
+            end = self._buffer.find(b"\r\n")
+            if end < 0:
+                return False
+            size = int(self._buffer[:end].split(b";")[0], 16)
+            if size == 0:
+                return self._read_trailers(end + 2)
+            start = end + 2
+            if len(self._buffer) < start + size + 2:
+                return False
+            self._body += self._buffer[start : start + size]
+            del self._buffer[: start + size + 2]
+
+    def _read_trailers(self, start: int) -> bool:
+        end = start if self._buffer[start : start + 2] == b"\r\n" else self._buffer.find(b"\r\n\r\n", start) + 2
+        if end < start or len(self._buffer) < end + 2:
+            return False
+        del self._buffer[: end + 2]
+        return True

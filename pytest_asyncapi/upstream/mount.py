@@ -1,0 +1,141 @@
+"""A fake service that is an ASGI app: ``upstream.mount("https://pay.example.com", app)``. HTTP and websockets, streaming."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable
+from typing import TYPE_CHECKING, Any
+
+from pytest_asyncapi.errors import UpstreamError
+from pytest_asyncapi.upstream.effects import Callback
+from pytest_asyncapi.upstream.replies import Reply
+from pytest_asyncapi.upstream.websocket import Conversation, WebSocket, WebSocketClosed
+
+if TYPE_CHECKING:
+    from pytest_asyncapi.upstream.request import Request
+    from pytest_asyncapi.upstream.router import Upstream
+    from pytest_asyncapi.upstream.routes import Route
+
+App = Callable[..., Any]
+
+
+def mount(upstream: Upstream, base: str, app: App) -> Route:
+    """One route for all below `base`."""
+    root = base.rstrip("/")
+    path = "/" + root.partition("://")[2].partition("/")[2]
+    route = upstream.route(None, root + "/{rest:path}", required=False)
+    return route.reply(Mounted(app, path.rstrip("/")))
+
+
+class Mounted(Callback):
+    """The effect: the app's answer, whatever the request."""
+
+    def __init__(self, app: App, root_path: str) -> None:
+        super().__init__(self._http)
+        self.app = app
+        self.root_path = root_path
+        self.is_async = True
+        self.conversation = Conversation(self._websocket, accept=False)
+
+    def __repr__(self) -> str:
+        return f"the ASGI app {getattr(self.app, 'title', type(self.app).__name__)}"
+
+    def __call__(self, request: Request) -> Any:
+        return self._http(request)
+
+    speaks_websocket = True
+
+    async def hold(self, websocket: WebSocket, plan: Any) -> None:
+        await self.conversation.hold(websocket, plan)
+
+    def _scope(self, kind: str, request: Request) -> dict[str, Any]:
+        split = request.split
+        secure = split.scheme == "https"
+        scheme = ("wss" if secure else "ws") if kind == "websocket" else split.scheme
+        return {
+            "type": kind,
+            "asgi": {"version": "3.0", "spec_version": "2.4"},
+            "http_version": "1.1",
+            "scheme": scheme,
+            "path": request.path,
+            "raw_path": split.path.encode(),
+            "query_string": split.query.encode(),
+            "root_path": self.root_path,
+            "headers": [
+                (name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in request.raw_headers
+            ],
+            "server": (request.host, request.port),
+            "client": ("192.0.2.2", 50000),
+        }
+
+    async def _http(self, request: Request) -> Reply:
+        scope = {**self._scope("http", request), "method": request.method}
+        messages: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        gone = asyncio.Event()
+        received = False
+
+        async def receive() -> dict[str, Any]:
+            nonlocal received
+            if not received:
+                received = True
+                return {"type": "http.request", "body": request.content, "more_body": False}
+            await gone.wait()
+            return {"type": "http.disconnect"}
+
+        async def run() -> None:
+            await self.app(scope, receive, messages.put)
+
+        task = asyncio.create_task(run())
+        task.add_done_callback(lambda done: messages.put_nowait({"type": "end"}))
+        start = await messages.get()
+        if start["type"] == "end":
+            task.result()
+            raise UpstreamError(f"{self!r} sent no response to {request.method} {request.url}.")
+        headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in start.get("headers", ())]
+        return Reply(start["status"], headers=headers, body=self._body(messages, task, gone))
+
+    async def _body(
+        self, messages: asyncio.Queue[dict[str, Any]], task: asyncio.Task[None], gone: asyncio.Event
+    ) -> AsyncGenerator[bytes, None]:
+        try:
+            while True:
+                message = await messages.get()
+                if message["type"] == "end":
+                    task.result()
+                    return
+                if message["type"] == "http.response.body":
+                    yield message.get("body", b"")
+                    if not message.get("more_body", False):
+                        return
+        finally:
+            gone.set()
+
+    async def _websocket(self, websocket: WebSocket) -> None:
+        scope = {**self._scope("websocket", websocket.request), "subprotocols": websocket.subprotocols}
+        connected = False
+
+        async def receive() -> dict[str, Any]:
+            nonlocal connected
+            if not connected:
+                connected = True
+                return {"type": "websocket.connect"}
+            try:
+                message = await websocket.receive()
+            except WebSocketClosed as closed:
+                return {"type": "websocket.disconnect", "code": closed.code, "reason": closed.reason}
+            return {"type": "websocket.receive", "text" if isinstance(message, str) else "bytes": message}
+
+        async def send(message: dict[str, Any]) -> None:
+            match message["type"]:
+                case "websocket.accept":
+                    headers = [(name.decode(), value.decode()) for name, value in message.get("headers", ())]
+                    websocket.accept(message.get("subprotocol"), headers)
+                case "websocket.send":
+                    text = message.get("text")
+                    await websocket.send(text if text is not None else message["bytes"])
+                case "websocket.close" if not websocket.accepted:
+                    websocket.deny(Reply(403))
+                case "websocket.close":
+                    await websocket.close(message.get("code", 1000), message.get("reason") or "")
+
+        await self.app(scope, receive, send)

@@ -1,0 +1,160 @@
+"""What the app sent, as callables, matchers and ``route.calls`` see it: one class, whichever client sent it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
+
+DEFAULT_PORTS = {"http": 80, "https": 443}
+HTTP_SCHEME = {"ws": "http", "wss": "https"}
+
+
+class Headers(dict[str, str]):
+    """Header values by name in lower case; repeated ones are joined by a comma, and a look-up ignores case."""
+
+    def __init__(self, raw: Sequence[tuple[str, str]] = ()) -> None:
+        super().__init__()
+        for name, value in raw:
+            name = name.lower()
+            super().__setitem__(name, f"{self[name]}, {value}" if name in self else value)
+
+    def __getitem__(self, name: str) -> str:
+        return super().__getitem__(name.lower())
+
+    def __contains__(self, name: object) -> bool:
+        return super().__contains__(name.lower() if isinstance(name, str) else name)
+
+    def get(self, name: str, default: Any = None) -> Any:
+        return super().get(name.lower(), default)
+
+
+class Request:
+    """A request as it left the app.
+
+    `raw_headers` has the names and the order of the wire, `content` the bytes of the body (without the chunk framing),
+    `client` the library that sent it ("aiohttp", "httpx" or "httpx2"), `path_params` what a template such as
+    ``/users/{id}`` took out of the path, and `proxy` the address of the proxy that it went through, if any.
+    """
+
+    def __init__(
+        self, method: str, url: str, raw_headers: Sequence[tuple[str, str]] = (), content: bytes = b"", client: str = ""
+    ) -> None:
+        self.method = method
+        self.url = url
+        self.raw_headers = raw_headers
+        self.content = content
+        self.client = client
+        self.path_params: dict[str, str] = {}
+        self.proxy: str | None = None
+
+    def __repr__(self) -> str:
+        return f"<Request {self.method} {self.url}>"
+
+    # -- the URL
+
+    @cached_property
+    def split(self) -> SplitResult:
+        return urlsplit(self.url)
+
+    @property
+    def scheme(self) -> str:
+        """``http`` or ``https``, for websockets too."""
+        scheme = self.split.scheme
+        return HTTP_SCHEME.get(scheme, scheme)
+
+    @property
+    def host(self) -> str:
+        return self.split.hostname or ""
+
+    @property
+    def port(self) -> int:
+        return self.split.port or DEFAULT_PORTS.get(self.scheme, 0)
+
+    @property
+    def path(self) -> str:
+        """The path, decoded."""
+        return unquote(self.split.path) or "/"
+
+    @cached_property
+    def segments(self) -> list[str]:
+        """The path between its slashes, each part decoded by itself, so that ``a%2Fb`` is one part."""
+        path = self.split.path[1:]
+        return [unquote(part) for part in path.split("/")] if "%" in path else path.split("/")
+
+    @cached_property
+    def query(self) -> dict[str, list[str]]:
+        """All values of each name of the query."""
+        values: dict[str, list[str]] = {}
+        for name, value in parse_qsl(self.split.query, keep_blank_values=True):
+            values.setdefault(name, []).append(value)
+        return values
+
+    @property
+    def params(self) -> dict[str, str]:
+        """The first value of each name of the query."""
+        return {name: values[0] for name, values in self.query.items()}
+
+    # -- the head
+
+    @cached_property
+    def headers(self) -> Headers:
+        return Headers(self.raw_headers)
+
+    @property
+    def cookies(self) -> dict[str, str]:
+        pairs = (part.strip().partition("=") for part in self.headers.get("cookie", "").split(";"))
+        return {name: value.strip('"') for name, sep, value in pairs if sep}
+
+    @property
+    def is_websocket(self) -> bool:
+        return bool(self.headers.get("upgrade", "").lower() == "websocket")
+
+    # -- the body
+
+    @property
+    def text(self) -> str:
+        return self.content.decode()
+
+    def json(self) -> Any:
+        return json.loads(self.content)
+
+    @cached_property
+    def form(self) -> dict[str, list[str]]:
+        """The fields of a urlencoded or multipart body, files left out."""
+        if self.headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):
+            fields: dict[str, list[str]] = {}
+            for name, value in parse_qsl(self.content.decode(), keep_blank_values=True):
+                fields.setdefault(name, []).append(value)
+            return fields
+        return self._multipart[0]
+
+    @property
+    def files(self) -> dict[str, list[tuple[str, str, bytes]]]:
+        """The files of a multipart body, each as ``(filename, content type, bytes)``."""
+        return self._multipart[1]
+
+    @cached_property
+    def _multipart(self) -> tuple[dict[str, list[str]], dict[str, list[tuple[str, str, bytes]]]]:
+        fields: dict[str, list[str]] = {}
+        files: dict[str, list[tuple[str, str, bytes]]] = {}
+        content_type = self.headers.get("content-type", "")
+        if not content_type.startswith("multipart/"):
+            return fields, files
+        from email import message_from_bytes
+        from email.policy import HTTP
+
+        message: Any = message_from_bytes(
+            b"Content-Type: " + content_type.encode() + b"\r\n\r\n" + self.content, policy=HTTP
+        )
+        for part in message.iter_parts():
+            about = part["content-disposition"].params
+            data = part.get_payload(decode=True)
+            if "filename" in about:
+                file = (about["filename"], part.get_content_type(), data)
+                files.setdefault(about["name"], []).append(file)
+            else:
+                fields.setdefault(about["name"], []).append(data.decode())
+        return fields, files

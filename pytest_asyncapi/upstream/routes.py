@@ -1,0 +1,270 @@
+"""A route: which requests it wants, what it answers them with, and which calls it had."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from time import perf_counter
+from typing import TYPE_CHECKING, Any, SupportsIndex
+
+from pytest_asyncapi.errors import UpstreamError
+from pytest_asyncapi.upstream import matching
+from pytest_asyncapi.upstream.effects import Callback, to_effect
+from pytest_asyncapi.upstream.fault import Fault
+from pytest_asyncapi.upstream.replies import Effect, Reply
+from pytest_asyncapi.upstream.request import Request
+from pytest_asyncapi.upstream.urls import Template
+
+if TYPE_CHECKING:
+    from pytest_asyncapi.upstream.router import Upstream
+
+
+class Call:
+    """One request and what became of it: `reply`, or the `error` (a fault or an exception) that it met."""
+
+    def __init__(self, request: Request, route: Route | None) -> None:
+        self.request = request
+        self.route = route
+        self.reply: Reply | None = None
+        self.error: Fault | BaseException | type[BaseException] | None = None
+        self.started = perf_counter()
+
+    @property
+    def response(self) -> Reply | None:
+        """respx's name for `reply`."""
+        return self.reply
+
+    @property
+    def outcome(self) -> str:
+        """The status or the failure, in a word or two."""
+        if self.reply is not None:
+            return f"{self.reply.status} {self.reply.reason}".rstrip()
+        if self.error is None:
+            return "no answer yet"
+        return (
+            repr(self.error)
+            if isinstance(self.error, Fault)
+            else getattr(self.error, "__name__", type(self.error).__name__)
+        )
+
+    def __repr__(self) -> str:
+        return f"<Call {self.request.method} {self.request.url} -> {self.outcome}>"
+
+
+class Calls(list[Call]):
+    """The calls of a route or of a router, the oldest first."""
+
+    @property
+    def last(self) -> Call:
+        if not self:
+            raise UpstreamError("calls.last: there was no call.")
+        return list.__getitem__(self, -1)
+
+    @property
+    def call_count(self) -> int:
+        return len(self)
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, SupportsIndex) and not -len(self) <= index.__index__() < len(self):
+            raise IndexError(f"calls[{index}]: there were {len(self)} calls: {list(self)}")
+        return super().__getitem__(index)
+
+
+class Route:
+    """What answers some of the requests. ``upstream.get(url)`` and its like make one; :meth:`reply` says with what.
+
+    Without a reply a route answers 200 with no body. It must be called in the test, unless ``required=False``.
+    """
+
+    def __init__(
+        self,
+        upstream: Upstream,
+        number: int,
+        method: str | Iterable[str] | None,
+        url: Any,
+        *,
+        name: str | None = None,
+        required: bool | None = None,
+        **wanted: Any,
+    ) -> None:
+        self.upstream = upstream
+        self.number = number
+        self.methods = _methods(method)
+        self.pattern: re.Pattern[str] | None = url if isinstance(url, re.Pattern) else None
+        self.template = Template(str(url)) if url is not None and self.pattern is None else None
+        self.name = name
+        self.required = required
+        self.calls = Calls()
+        self.websocket = False
+        self._effects: list[Effect] = [Reply()]
+        self._next = 0
+        self._latency = 0.0
+        if self.template is not None and self.template.query:
+            wanted["params"] = _merged(self.template.query, wanted.get("params"))
+        self._head_checks = matching.checks(wanted, matching.HEAD)
+        self._body_checks = matching.checks(wanted, matching.BODY)
+
+    def __repr__(self) -> str:
+        url = (
+            self.template.url
+            if self.template is not None
+            else self.pattern.pattern
+            if self.pattern is not None
+            else "*"
+        )
+        name = f" {self.name!r}" if self.name else ""
+        return f"<Route{name} {'|'.join(sorted(self.methods)) if self.methods else 'ANY'} {url}>"
+
+    # -- matching
+
+    def differs(self, request: Request, *, head_only: bool = False) -> tuple[int, str] | None:
+        """None when the route answers this request; else how far it agrees (the higher the nearer), and what
+        differs."""
+        if self.template is not None:
+            params = self.template.match(request)
+            if isinstance(params, str):
+                return (("host", "scheme", "port", "path").index(params.partition(" ")[0]), params)
+            request.path_params = params
+        elif self.pattern is not None:
+            if not self.pattern.search(request.url):
+                return (0, f"the URL does not match {self.pattern.pattern!r}")
+            request.path_params = {}
+        if self.methods and request.method not in self.methods:
+            return (4, f"method is {request.method}, the route wants {' or '.join(sorted(self.methods))}")
+        if self.websocket and not request.is_websocket:
+            return (5, "the request is no websocket handshake, the route wants one")
+        for check in self._head_checks:
+            if why := check(request):
+                return (6, why)
+        if not head_only:
+            for check in self._body_checks:
+                if why := check(request):
+                    return (7, why)
+        return None
+
+    @property
+    def wants_body(self) -> bool:
+        """It can only be told from the body whether the request is for this route."""
+        return bool(self._body_checks)
+
+    # -- what it answers
+
+    def reply(self, *values: Any, latency: float | None = None, **reply: Any) -> Route:
+        """Answer with these values one after the other; the last repeats.
+
+        A value is a dict, list or None (JSON), a str, bytes, a status, ``(status, value)``, a :class:`Reply`, a
+        response object of httpx, httpx2, aiohttp.web or Starlette, a fault, an exception, or a callable (plain or
+        async) that is given the request and the path parameters and returns any of these. Keyword arguments are those
+        of :class:`Reply`.
+        """
+        if reply:
+            if len(values) > 1 or (values and not isinstance(values[0], int)):
+                shown = ", ".join([*map(repr, values), *(f"{each}=..." for each in reply)])
+                raise UpstreamError(f"reply({shown}): give values, or the arguments of one Reply, not both.")
+            self._effects = [Reply(*values, **reply)]
+        else:
+            self._effects = [to_effect(value) for value in values] or [Reply()]
+        self._next = 0
+        self._latency = latency or 0.0
+        self.upstream._route_changed(self)
+        return self
+
+    def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """As a decorator: ``@upstream.get(url)``."""
+        self.reply(function)
+        return function
+
+    def pass_through(self) -> Route:
+        """Let the real service answer."""
+        from pytest_asyncapi.upstream.real import PassThrough
+
+        self._effects = [PassThrough(self.upstream)]
+        self.required = False if self.required is None else self.required
+        return self
+
+    # -- respx's spellings
+
+    def respond(self, status_code: int = 200, *, latency: float = 0.0, **reply: Any) -> Route:
+        """respx's ``route.respond(201, json=...)``; `content` and `content_type` as there."""
+        if "content" in reply:
+            reply["body"] = reply.pop("content")
+        if isinstance(reply.get("body"), str):
+            reply["text"] = reply.pop("body")
+        content_type = reply.pop("content_type", None)
+        answer = Reply(status_code, **reply)
+        if content_type is not None:
+            kept = [pair for pair in answer.headers if pair[0].lower() != "content-type"]
+            answer = answer.changed(headers=[*kept, ("Content-Type", content_type)])
+        return self.reply(answer, latency=latency)
+
+    def mock(self, return_value: Any = None, side_effect: Any = None) -> Route:
+        """respx's ``route.mock(return_value=...)`` or ``route.mock(side_effect=...)``, where an iterable is a
+        sequence."""
+        if side_effect is None:
+            return self.reply(return_value if return_value is not None else 200)
+        if isinstance(side_effect, Iterable) and not isinstance(side_effect, type):
+            return self.reply(*side_effect)
+        return self.reply(side_effect)
+
+    @property
+    def called(self) -> bool:
+        return bool(self.calls)
+
+    @property
+    def call_count(self) -> int:
+        return len(self.calls)
+
+    # -- what the router asks
+
+    def peek(self) -> Effect:
+        """The effect of the next call."""
+        return self._effects[self._next]
+
+    def take(self) -> Effect:
+        """The effect of this call."""
+        effect = self._effects[self._next]
+        if self._next < len(self._effects) - 1:
+            self._next += 1
+        if self._latency:
+            return _late(effect, self._latency)
+        return effect
+
+    @property
+    def fails_while_connecting(self) -> bool:
+        return any(isinstance(each, Fault) and each.while_connecting for each in self._effects)
+
+    # -- afterwards
+
+    def assert_called(self, times: int | None = None) -> None:
+        """Called so many times; at least once when no number is given."""
+        self.upstream._assert_calls(self, times)
+
+    def assert_not_called(self) -> None:
+        self.upstream._assert_calls(self, 0)
+
+    def reset(self) -> None:
+        """Forget the calls, and start again with the first of the replies."""
+        self.calls.clear()
+        self._next = 0
+
+
+def _late(effect: Effect, latency: float) -> Effect:
+    if isinstance(effect, Reply):
+        return effect if effect.latency else effect.changed(latency=latency)
+    if isinstance(effect, Callback):
+        return effect.later(latency)
+    return effect
+
+
+def _methods(method: str | Iterable[str] | None) -> frozenset[str]:
+    if method is None:
+        return frozenset()
+    return frozenset(each.upper() for each in ([method] if isinstance(method, str) else method))
+
+
+def _merged(query: list[tuple[str, str]], params: Any) -> dict[str, Any]:
+    """What the URL's own query wants, together with `params`."""
+    wanted: dict[str, Any] = {}
+    for name, value in query:
+        wanted.setdefault(name, []).append(value)
+    return {**wanted, **(params or {})}
