@@ -1,0 +1,160 @@
+"""`AsyncClient`: httpx2's (or httpx's) client of an app in this process, with its lifespan, websockets and `drain()`."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from pytest_asyncapi.asgi import ASGIApp
+from pytest_asyncapi.client.lifespan import Lifespan
+from pytest_asyncapi.client.options import Options
+from pytest_asyncapi.client.recorder import Recorder
+from pytest_asyncapi.client.scope import Peer
+from pytest_asyncapi.client.transport import COLLECT, TransportBase, extensions_of, http_module, transport_class
+from pytest_asyncapi.client.websocket import Channel, WebSocketSession
+
+BASE_URL = "http://testserver"
+
+
+class ClientMethods:
+    """What our clients have beside those of httpx. Their arguments, all but `app` by name:
+
+    base_url, headers, cookies, auth, ...: as httpx's.
+    timeout: of reading a response or its next part, as httpx's; 30 seconds by default.
+    lifespan: True runs the app's lifespan while the client is open; False does not; or a `Lifespan` that runs already.
+    raise_app_exceptions, background, strict, ...: see `Options`.
+    client, root_path, http_version, asgi_extensions: what the app finds in its scope.
+    """
+
+    module: ModuleType
+    app: ASGIApp
+    asgi: TransportBase
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        base_url: Any = BASE_URL,
+        lifespan: bool | Lifespan = True,
+        startup_timeout: float | None = 30.0,
+        shutdown_timeout: float | None = 30.0,
+        raise_app_exceptions: bool = True,
+        background: str = "wait",
+        background_timeout: float | None = 30.0,
+        strict: bool = False,
+        client: tuple[str, int] | None = ("127.0.0.1", 50000),
+        root_path: str = "",
+        http_version: str = "1.1",
+        asgi_extensions: Iterable[str] = ("http.response.debug",),
+        recorder: Recorder | None = None,
+        transport: TransportBase | None = None,
+        timeout: Any = 30.0,
+        **httpx_options: Any,
+    ) -> None:
+        if transport is None:
+            owned = not isinstance(lifespan, Lifespan)
+            if isinstance(lifespan, bool):
+                running = Lifespan(app, startup_timeout=startup_timeout, shutdown_timeout=shutdown_timeout)
+            else:
+                running = lifespan
+            transport = transport_class(self.module)(
+                app,
+                options=Options(raise_app_exceptions, background, background_timeout, strict),
+                peer=Peer(client, root_path, http_version, extensions_of(asgi_extensions)),
+                lifespan=running if lifespan else None,
+                owned=owned,
+                recorder=recorder,
+            )
+        self.app = app
+        self.asgi = transport
+        super().__init__(transport=transport, base_url=base_url, timeout=timeout, **httpx_options)  # type: ignore[call-arg]
+
+    def send(self, request: Any, *, stream: bool = False, **options: Any) -> Any:
+        """As httpx's. Where the whole body will be read, the app need not wait for the reader of each part."""
+        if not stream:
+            request.extensions[COLLECT] = True
+        return super().send(request, stream=stream, **options)  # type: ignore[misc]
+
+    async def drain(self, timeout: float | None = None) -> None:
+        """Run the work that the app does after its responses to its end (`background="defer"` and `"detach"`).
+
+        What it raises is raised here. `timeout` is `background_timeout` by default.
+        """
+        await self.asgi.drain(timeout)
+
+    def websocket_connect(
+        self,
+        url: Any,
+        *,
+        subprotocols: Iterable[str] = (),
+        params: Any = None,
+        headers: Any = None,
+        cookies: Any = None,
+        timeout: float | None = None,
+        extensions: dict[str, Any] | None = None,
+    ) -> WebSocketSession:
+        """Open a websocket: `async with client.websocket_connect("/ws") as ws`.
+
+        `timeout` is how long the handshake and each `receive()` may take, by default as long as the client's reading.
+        """
+        offered = list(subprotocols)
+        upgrade = {"connection": "upgrade", "upgrade": "websocket", "sec-websocket-version": "13"}
+        upgrade |= {"sec-websocket-key": "dGhlIHNhbXBsZSBub25jZQ=="}
+        if offered:
+            upgrade["sec-websocket-protocol"] = ", ".join(offered)
+        request = self.build_request(  # type: ignore[attr-defined]
+            "GET",
+            url,
+            params=params,
+            headers=[*upgrade.items(), *self.module.Headers(headers).multi_items()],
+            cookies=cookies,
+            extensions=dict(extensions or {}) | ({} if timeout is None else {"timeout": {"read": timeout}}),
+        )
+        return WebSocketSession(_LateChannel(self.asgi, request))
+
+
+class _LateChannel:
+    """A channel that is made when it connects, so that `websocket_connect` itself needs no `await`."""
+
+    def __init__(self, transport: TransportBase, request: Any) -> None:
+        self._transport = transport
+        self._request = request
+        self._channel: Channel | None = None
+
+    async def connect(self) -> None:
+        self._channel = await self._transport.channel(self._request)
+        await self._channel.connect()
+
+    def __getattr__(self, name: str) -> Any:
+        if self._channel is None:
+            raise RuntimeError("the websocket is not open: write `async with client.websocket_connect(...) as ws`")
+        return getattr(self._channel, name)
+
+
+@functools.cache
+def client_class(module: ModuleType) -> type[Any]:
+    """The client class on httpx or httpx2."""
+    names = {"module": module, "__doc__": ClientMethods.__doc__, "__module__": __name__}
+    return type("AsyncClient", (ClientMethods, module.AsyncClient), names)
+
+
+if TYPE_CHECKING:
+    import httpx2
+
+    class AsyncClient(ClientMethods, httpx2.AsyncClient):
+        """An `httpx2.AsyncClient` of an app in this process. See `ClientMethods` for the arguments."""
+
+    class ASGITransport(TransportBase, httpx2.AsyncBaseTransport):
+        """The transport of `AsyncClient`, for an httpx2 client of one's own."""
+
+else:
+
+    def __getattr__(name: str) -> Any:
+        """The classes on the library that is installed, httpx2 before httpx; made at their first use."""
+        if name == "AsyncClient":
+            return client_class(http_module())
+        if name == "ASGITransport":
+            return transport_class(http_module())
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,130 @@
+"""The ASGI specification, as the app's `send()` enforces it. Each check raises inside the app, at its own line."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Any
+
+from pytest_asyncapi.asgi import Message
+from pytest_asyncapi.errors import ProtocolError
+
+Headers = list[tuple[bytes, bytes]]
+
+_NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9a-zA-Z]+")
+_UPPER = re.compile(rb"[A-Z]")
+_known: set[bytes] = set()  # header names that are right, so that each is matched once
+_BODILESS = (204, 304)
+
+
+def checked_start(message: Message, strict: bool) -> tuple[int, Headers, int | None]:
+    """The status, headers and declared length of an `http.response.start`."""
+    __tracebackhide__ = True
+    status = message.get("status")
+    if not isinstance(status, int):
+        raise ProtocolError(f"http.response.start: 'status' must be an int, not {status!r}")
+    if not 200 <= status <= 999:
+        raise ProtocolError(f"http.response.start: {status} is not the status of a response (200 to 999)")
+    headers, length = checked_headers(message.get("headers", ()), "http.response.start", strict)
+    if status in _BODILESS:
+        if length:
+            raise ProtocolError(f"http.response.start: a {status} has no body, but content-length is {length}")
+        length = 0
+    return status, headers, length
+
+
+def checked_headers(pairs: Iterable[Any], kind: str, strict: bool) -> tuple[Headers, int | None]:
+    """The headers of a message as a list of pairs, and the length that they declare."""
+    __tracebackhide__ = True
+    headers: Headers = []
+    length: int | None = None
+    for pair in pairs:
+        try:
+            name, value = pair
+        except (TypeError, ValueError):
+            raise ProtocolError(f"{kind}: headers are pairs of name and value, not {pair!r}") from None
+        if type(name) is not bytes or type(value) is not bytes:
+            raise ProtocolError(
+                f"{kind}: header name and value must be bytes, not {name!r}: {value!r} "
+                f"(write {_as_bytes(name)!r}, {_as_bytes(value)!r})"
+            )
+        if name not in _known:
+            _learn(name, kind)
+        if b"\n" in value or b"\r" in value or b"\0" in value:
+            raise ProtocolError(f"{kind}: the value of header {name!r} has a CR, LF or NUL: {value!r}")
+        if strict and _UPPER.search(name):
+            raise ProtocolError(f"{kind}: header names must be lower case, not {name!r} (write {name.lower()!r})")
+        if len(name) == 14 and name.lower() == b"content-length":
+            length = _length(value, length, kind)
+        headers.append((name, value))
+    return headers, length
+
+
+def _learn(name: bytes, kind: str) -> None:
+    __tracebackhide__ = True
+    if _NAME.fullmatch(name) is None:
+        raise ProtocolError(f"{kind}: {name!r} is not a header name")
+    if len(_known) < 1000:
+        _known.add(name)
+
+
+def _length(value: bytes, before: int | None, kind: str) -> int:
+    __tracebackhide__ = True
+    if not value.isdigit():
+        raise ProtocolError(f"{kind}: content-length must be a number, not {value!r}")
+    length = int(value)
+    if before is not None and before != length:
+        raise ProtocolError(f"{kind}: two content-length headers, {before} and {length}")
+    return length
+
+
+def _as_bytes(value: Any) -> bytes:
+    return value if isinstance(value, bytes) else str(value).encode("latin-1", "replace")
+
+
+def checked_body(message: Message) -> bytes:
+    """The bytes of an `http.response.body`."""
+    __tracebackhide__ = True
+    chunk = message.get("body", b"")
+    if type(chunk) is bytes:
+        return chunk
+    if isinstance(chunk, bytes | bytearray | memoryview):
+        return bytes(chunk)
+    hint = " (encode the text: body.encode())" if isinstance(chunk, str) else ""
+    raise ProtocolError(f"http.response.body: 'body' must be bytes, not {type(chunk).__name__}{hint}")
+
+
+def too_long(sent: int, declared: int, status: int) -> ProtocolError:
+    """The error of a body that is longer than it may be."""
+    if status in _BODILESS:
+        return ProtocolError(f"http.response.body: a {status} has no body, but {sent} bytes were sent")
+    return ProtocolError(f"http.response.body: the body is longer ({sent} bytes) than its content-length ({declared})")
+
+
+def too_short(sent: int, declared: int) -> ProtocolError:
+    """The error of a body that ends before its declared length."""
+    return ProtocolError(
+        f"http.response.body: the body ends after {sent} bytes, but its content-length is {declared}"
+    )
+
+
+def kind_of(message: Any) -> str:
+    """The type of a message of the app."""
+    __tracebackhide__ = True
+    try:
+        kind = message["type"]
+    except (TypeError, KeyError):
+        raise ProtocolError(f"send() takes a dict with a 'type', not {message!r}") from None
+    return str(kind)
+
+
+def checked_frame(message: Message) -> None:
+    """A `websocket.send` has text or bytes."""
+    __tracebackhide__ = True
+    text, data = message.get("text"), message.get("bytes")
+    if (text is None) == (data is None):
+        raise ProtocolError("websocket.send: give exactly one of 'text' and 'bytes'")
+    if text is not None and not isinstance(text, str):
+        raise ProtocolError(f"websocket.send: 'text' must be a str, not {type(text).__name__}")
+    if data is not None and not isinstance(data, bytes | bytearray | memoryview):
+        raise ProtocolError(f"websocket.send: 'bytes' must be bytes, not {type(data).__name__}")

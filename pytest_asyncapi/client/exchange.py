@@ -1,0 +1,126 @@
+"""One call of the app in a task of its own, in the context of who asks: what HTTP requests and websockets share."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import warnings
+from typing import Any
+
+from pytest_asyncapi.asgi import ASGIApp, Message, Scope, current_scope
+from pytest_asyncapi.client.options import Options
+from pytest_asyncapi.client.waiting import debugger_attached, end_task, shielded, wait_for, wake, where
+from pytest_asyncapi.errors import AppCancelled, AppTimeout, ProtocolError, ProtocolWarning
+
+_GONE = ("ClientDisconnect", "WebSocketDisconnect")  # how frameworks say that the client has left
+
+
+def describe(app: Any) -> str:
+    """The app's name and, where it has one, its place."""
+    target = inspect.unwrap(app)
+    if not inspect.isroutine(target):
+        return f"{type(app).__module__}.{type(app).__qualname__} object"
+    code = getattr(target, "__code__", None)
+    name = f"{target.__module__}.{target.__qualname__}"
+    return f"{name} ({code.co_filename}:{code.co_firstlineno})" if code is not None else name
+
+
+class Exchange:
+    """One call of the app, in its own task. The app's exception is kept in `exc` until somebody shows it."""
+
+    task: asyncio.Task[None] | None = None
+    exc: BaseException | None = None
+    exc_seen = False
+    violation: ProtocolError | None = None
+    done = False
+    ended_by_us = False
+    _waiter: asyncio.Future[None] | None = None
+
+    def __init__(self, app: ASGIApp, scope: Scope, options: Options, read_timeout: float | None) -> None:
+        self.app = app
+        self.scope = scope
+        self.options = options
+        self.read_timeout = read_timeout
+        self.loop = asyncio.get_running_loop()
+
+    async def receive(self) -> Message:
+        raise NotImplementedError
+
+    async def send(self, message: Message) -> None:
+        raise NotImplementedError
+
+    def spawn(self, name: str) -> None:
+        """Start the app's task."""
+        self.task = self.loop.create_task(self._run(), name=name)
+
+    async def _run(self) -> None:
+        current_scope.set(self.scope)
+        try:
+            answer = self.app(self.scope, self.receive, self.send)
+            if not hasattr(answer, "__await__"):
+                raise ProtocolError(
+                    f"{describe(self.app)} is not an ASGI app: calling it with scope, receive and send returned "
+                    f"{answer!r}, nothing to await (is it an `async def`?)"
+                )
+            await answer
+        except asyncio.CancelledError as exc:
+            if not self.ended_by_us:
+                self.exc = exc
+            raise
+        except (KeyboardInterrupt, SystemExit) as exc:
+            self.exc = exc
+            raise
+        except BaseException as exc:  # pytest's Failed and Skipped too: they reach the test
+            self.exc = exc
+        finally:
+            if self.exc is None:
+                self.exc = self.violation  # the app has swallowed it
+            self.done = True
+            wake(self._waiter)
+
+    async def wait(self, timeout: float | None, what: str, kind: str = "read") -> None:
+        """Wait until the app does something; AppTimeout says `what` has not come, and where the app waits."""
+        waiter = self._waiter = self.loop.create_future()
+        try:
+            if await wait_for(waiter, timeout) or debugger_attached():
+                return
+        finally:
+            self._waiter = None
+        assert self.task is not None
+        raise AppTimeout(f"{self.label}: {what} for {timeout:g} s; the app waits at\n{where(self.task)}", kind)
+
+    @property
+    def label(self) -> str:
+        """What the exchange is called in messages."""
+        return f"{self.scope.get('method', 'websocket')} {self.scope['path']}"
+
+    def show(self) -> None:
+        """Raise the app's exception, once."""
+        exc = self.exc
+        if exc is None or self.exc_seen:
+            return
+        self.exc_seen = True
+        if isinstance(exc, asyncio.CancelledError):
+            raise AppCancelled(f"{self.label}: the app's task was cancelled from inside") from exc
+        raise exc
+
+    def noticed_departure(self) -> bool:
+        """Whether the app's exception only says that its client has gone."""
+        return isinstance(self.exc, OSError) or type(self.exc).__name__ in _GONE
+
+    async def end(self) -> None:
+        """Let the app react to the departure of its client, then cancel it; returns when it has ended."""
+        task = self.task
+        if task is None or self.done:
+            return
+        with shielded():
+            await asyncio.wait({task}, timeout=self.options.disconnect_grace)
+            self.ended_by_us = self.ended_by_us or not task.done()
+            if not await end_task(task, timeout=1.0):
+                warnings.warn(
+                    f"{self.label}: the app ignores its cancellation; it waits at\n{where(task)}",
+                    ProtocolWarning,
+                    stacklevel=2,
+                )
+                return
+        self.done = True  # a task that was cancelled before its first step has not said so itself

@@ -1,0 +1,358 @@
+"""One HTTP request to the app and its response.
+
+The app's side is `receive` and `send`, the client's is `start`, `next_chunk`, `finish` and `abort`. Nothing here knows
+httpx. The response is there as soon as the app has begun it; of its body at most one chunk waits to be taken.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import collections
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+from pytest_asyncapi.asgi import ASGIApp, Message, Scope
+from pytest_asyncapi.client.checks import (
+    Headers,
+    checked_body,
+    checked_headers,
+    checked_start,
+    kind_of,
+    too_long,
+    too_short,
+)
+from pytest_asyncapi.client.exchange import Exchange, describe
+from pytest_asyncapi.client.options import Options
+from pytest_asyncapi.client.waiting import next_step, wake
+from pytest_asyncapi.errors import AppTimeout, ProtocolError, TruncatedResponse
+
+BODY_CHUNK = 65536  # a body of bytes is handed to the app in pieces of this size, as a server does
+PREVIEW = 2000  # bytes of a body that are kept for the report of a failing test
+
+
+class HTTPExchange(Exchange):
+    """One HTTP request and its response."""
+
+    status = 0
+    headers: Headers
+    started = False  # http.response.start was sent
+    complete = False  # the last http.response.body (or trailers) was sent
+    disconnected = False
+    trailers_due = False
+    trailers: Headers
+    early_hints: list[bytes] | None = None
+    debug: Any = None
+    preview = b""
+    received = 0  # bytes of the request's body that the app has taken
+    _sent = 0
+    _declared: int | None = None
+    _bodies_done = False
+    _collecting = False  # the client takes all that comes
+    _body_at = 0
+    _body_taken = False  # the app has received the end of the request
+    _body_wanted = False  # the app waits for a chunk of a streamed request
+    _drained: asyncio.Future[None] | None = None
+    _hold: asyncio.Future[None] | None = None
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        scope: Scope,
+        body: bytes | AsyncIterator[bytes],
+        options: Options,
+        read_timeout: float | None = None,
+        write_timeout: float | None = None,
+        collect: bool = False,
+    ) -> None:
+        super().__init__(app, scope, options, read_timeout)
+        self.write_timeout = write_timeout
+        self._collecting = collect
+        self._body = body
+        self._upload: collections.deque[tuple[bytes, bool]] | None = None if type(body) is bytes else collections.deque()
+        self._chunks: collections.deque[bytes] = collections.deque()
+        self._receivers: list[asyncio.Future[None]] = []
+        if options.background == "defer":
+            self._hold = self.loop.create_future()
+
+    # ---- the app's side
+
+    async def receive(self) -> Message:
+        while True:
+            if self.disconnected or self.complete:
+                return {"type": "http.disconnect"}
+            if not self._body_taken:
+                message = self._next_part()
+                if message is not None:
+                    return message
+                self._body_wanted = True  # it is pulled in the client's task: the test's generator runs there
+                wake(self._waiter)
+            future = self.loop.create_future()
+            self._receivers.append(future)
+            try:
+                await future
+            finally:
+                if future in self._receivers:
+                    self._receivers.remove(future)
+
+    def _next_part(self) -> Message | None:
+        if self._upload is None:
+            body = self._body
+            assert isinstance(body, bytes)
+            if len(body) <= BODY_CHUNK:
+                self._body_taken = True
+                return {"type": "http.request", "body": body, "more_body": False}
+            part = body[self._body_at : self._body_at + BODY_CHUNK]
+            self._body_at += BODY_CHUNK
+            self._body_taken = self._body_at >= len(body)
+            return {"type": "http.request", "body": part, "more_body": not self._body_taken}
+        if not self._upload:
+            return None
+        part, self._body_taken = self._upload.popleft()
+        return {"type": "http.request", "body": part, "more_body": not self._body_taken}
+
+    async def send(self, message: Message) -> None:
+        __tracebackhide__ = True
+        try:
+            kind = kind_of(message)
+            if kind == "http.response.body":
+                wait = self._take_body(message)
+                if wait is not None:
+                    await wait()
+            elif kind == "http.response.start":
+                if self.started:
+                    raise ProtocolError("http.response.start was sent twice")
+                self.status, self.headers, self._declared = checked_start(message, self.options.strict)
+                if message.get("trailers", False):
+                    self.trailers_due, self.trailers = True, []
+                self.started = True
+                wake(self._waiter)
+            else:
+                await self._send_other(kind, message)
+        except ProtocolError as error:
+            self.violation = self.violation or error
+            raise
+
+    def _take_body(self, message: Message) -> Callable[[], Awaitable[None]] | None:
+        """Take a part of the body; returns what the app has to wait for then, if anything."""
+        __tracebackhide__ = True
+        if not self.started or self._bodies_done:
+            raise ProtocolError(
+                "http.response.body was sent after the last one (more_body=False)"
+                if self.started
+                else "http.response.body was sent before http.response.start"
+            )
+        chunk = message.get("body", b"")
+        if type(chunk) is not bytes:
+            chunk = checked_body(message)
+        if self.disconnected:
+            return self._breathe
+        if chunk and self.scope["method"] != "HEAD":
+            self._sent += len(chunk)
+            if self._declared is not None and self._sent > self._declared:
+                raise too_long(self._sent, self._declared, self.status)
+            if len(self.preview) < PREVIEW:
+                self.preview += chunk[:PREVIEW]
+            self._chunks.append(chunk)
+        if message.get("more_body", False):
+            if not self._collecting:
+                return self._back_pressure
+            return None if len(self._chunks) % 64 else self._breathe
+        if self._declared is not None and self._sent < self._declared and self.scope["method"] != "HEAD":
+            raise too_short(self._sent, self._declared)
+        self._bodies_done = True
+        if self.trailers_due:
+            wake(self._waiter)
+            return None
+        return self._complete()
+
+    async def _breathe(self) -> None:
+        await next_step  # so that an endless `while True: await send(...)` does not hold the loop
+
+    async def _back_pressure(self) -> None:
+        """Wait until the client has taken what was sent."""
+        wake(self._waiter)
+        await next_step
+        while self._chunks and not self.disconnected and not self._collecting:
+            self._drained = self.loop.create_future()
+            await self._drained
+
+    def _complete(self) -> Callable[[], Awaitable[None]] | None:
+        self.complete = True
+        if self._receivers:
+            self._wake_receivers()
+        if not (self._collecting and self.options.background == "wait"):  # else the client waits for the app's end
+            wake(self._waiter)
+        return self._held if self._hold is not None else None
+
+    async def _held(self) -> None:
+        """background="defer": what the app does next waits for its release."""
+        assert self._hold is not None
+        await self._hold
+
+    async def _send_other(self, kind: str, message: Message) -> None:
+        __tracebackhide__ = True
+        offered = self.scope.get("extensions") or {}
+        if kind == "http.response.trailers":
+            if not self.trailers_due:
+                raise ProtocolError("http.response.trailers was sent, but http.response.start had no trailers=True")
+            if not self._bodies_done or self.complete:
+                raise ProtocolError("http.response.trailers was sent before the end of the body, or twice")
+            trailers, _ = checked_headers(message.get("headers", ()), kind, self.options.strict)
+            self.trailers.extend(trailers)
+            if not message.get("more_trailers", False):
+                wait = self._complete()
+                if wait is not None:
+                    await wait()
+        elif kind == "http.response.debug":
+            self.debug = message.get("info")
+        elif kind == "http.response.early_hint" and kind in offered:
+            self.early_hints = [*(self.early_hints or ()), *message.get("links", ())]
+        elif kind == "http.response.pathsend" and kind in offered:
+            with open(message["path"], "rb") as file:
+                while part := file.read(BODY_CHUNK):
+                    await self.send({"type": "http.response.body", "body": part, "more_body": True})
+            await self.send({"type": "http.response.body", "body": b""})
+        elif kind in ("http.response.early_hint", "http.response.pathsend", "http.response.zerocopysend"):
+            raise ProtocolError(f"{kind} was sent, but scope['extensions'] does not offer it")
+        else:
+            raise ProtocolError(f"send() of an http app got a message of the unknown type {kind!r}")
+
+    # ---- the client's side
+
+    async def start(self) -> None:
+        """Run the app until its response begins. Raises what the app raises, AppTimeout, or ProtocolError."""
+        self.spawn(f"asgi {self.scope['method']} {self.scope['path']}")
+        try:
+            if not self.started and not self.done:
+                await next_step  # most apps answer in their first step: no future, no timer
+            if self._collecting:
+                await self._until_over()
+            else:
+                while not self.started and not self.done:
+                    await self._wait_or_pump("no response began")
+            if self.done:
+                self._judge_start()
+        except BaseException:
+            await self.abort()
+            raise
+
+    def _judge_start(self) -> None:
+        if self.complete and self.options.background != "wait":
+            return  # what fails after the response shows in drain() or at the end, never by chance here
+        if self.exc is None:
+            if not self.started:
+                raise ProtocolError(f"{self.label}: {describe(self.app)} returned without sending http.response.start")
+            return
+        if self.options.raise_app_exceptions or not isinstance(self.exc, Exception):
+            self.show()
+        if not self.started:  # what a server does
+            self.exc_seen = self.started = self.complete = self._bodies_done = True
+            self.status, self.headers, self.preview = 500, [(b"content-type", b"text/plain")], b"Internal Server Error"
+            self._chunks.append(self.preview)
+
+    async def _wait_or_pump(self, what: str) -> None:
+        if self._body_wanted:
+            await self._pump()
+        elif self._upload is not None and not self._body_taken and not self.started:
+            timeouts = [each for each in (self.write_timeout, self.read_timeout) if each is not None]
+            await self.wait(min(timeouts, default=None), "the request's body was not read", "write")
+        else:
+            await self.wait(self.read_timeout, what)
+
+    async def _pump(self) -> None:
+        assert self._upload is not None
+        assert not isinstance(self._body, bytes)
+        self._body_wanted = False
+        try:
+            self._upload.append((await anext(self._body), False))
+        except StopAsyncIteration:
+            self._upload.append((b"", True))
+        self._wake_receivers()
+
+    async def next_chunk(self) -> bytes | None:
+        """The next piece of the body, None at its end."""
+        chunks = self._chunks
+        if not chunks and not self._bodies_done:
+            await next_step  # an app that was waiting to send has the next part at once: no future, no timer
+        while not chunks:
+            if self._bodies_done or self.done:
+                return None
+            await self._wait_or_pump("no further part of the body came")
+        chunk = chunks.popleft()
+        wake(self._drained)
+        return chunk
+
+    async def collect(self) -> bytes:
+        """The rest of the body at once, without back-pressure."""
+        if not self._collecting:
+            self._collecting = True
+            wake(self._drained)
+            await self._until_over()
+        chunks = self._chunks
+        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+    async def _until_over(self) -> None:
+        """Wait for the end of the body; in the mode `wait` for the app's end, which saves a change of tasks."""
+        waits = self.options.background == "wait"
+        while not self.done and (waits or not self._bodies_done):
+            before = self._sent
+            try:
+                await self._wait_or_pump("no further part of the body came" if self.started else "no response began")
+            except AppTimeout:
+                if self._bodies_done:
+                    break  # the body is there; `finish` has its own limit for what comes after it
+                if self._sent == before:
+                    raise
+
+    async def finish(self) -> None:
+        """The body is read: wait for the app's end (trailers, background work, dependencies' exits) and judge it."""
+        while not self.complete and not self.done:
+            await self.wait(self.read_timeout, "the trailers did not come")
+        if self.complete and self.options.background != "wait":
+            return
+        while not self.done:
+            await self.wait(
+                self.options.background_timeout, "the response is complete, and the app's work after it goes on"
+            )
+        if self.options.raise_app_exceptions:
+            self.show()
+        if self.exc is not None:
+            self.exc_seen = True
+            if not self.complete:
+                raise TruncatedResponse(f"{self.label}: the app failed before the end of its response") from self.exc
+        elif not self.complete:
+            raise ProtocolError(
+                f"{self.label}: {describe(self.app)} returned without the end of its response "
+                "(no http.response.body without more_body=True)"
+            )
+
+    def _wake_receivers(self) -> None:
+        for future in self._receivers:
+            wake(future)
+        self._receivers.clear()
+
+    def release(self) -> None:
+        """Let deferred work go on."""
+        wake(self._hold)
+
+    async def close(self) -> None:
+        """The client closes the response. When nothing else is being raised, raise what the app raised at that."""
+        if self.done or (self.complete and self.options.background != "wait"):
+            return
+        await self.abort()
+        if self.noticed_departure() or not self.options.raise_app_exceptions:
+            self.exc_seen = True
+        elif sys.exc_info()[1] is None:
+            self.show()
+
+    async def abort(self) -> None:
+        """The client has gone: tell the app, give it `disconnect_grace` seconds, cancel it, and wait for its end."""
+        if self.task is None or self.done:
+            return
+        self.disconnected = True
+        self._chunks.clear()
+        self._wake_receivers()
+        wake(self._drained)
+        self.release()
+        await self.end()

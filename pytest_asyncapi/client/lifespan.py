@@ -1,0 +1,202 @@
+"""The app's lifespan, in one task from start-up to shut-down, whoever asks for either."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+from typing import Any
+
+from pytest_asyncapi.asgi import ASGIApp, Message
+from pytest_asyncapi.client.checks import kind_of
+from pytest_asyncapi.client.exchange import describe
+from pytest_asyncapi.client.waiting import debugger_attached, end_task, shielded, wait_for, wake, where
+from pytest_asyncapi.errors import LifespanError, ProtocolError, WrongLoopError
+
+LIFESPAN_SPEC = "2.0"
+_EXPECTED = {
+    "starting": ("lifespan.startup.complete", "lifespan.startup.failed"),
+    "running": ("lifespan.shutdown.failed",),  # Starlette's word for a lifespan whose body has died
+    "stopping": ("lifespan.shutdown.complete", "lifespan.shutdown.failed"),
+}
+_NEXT = {
+    "lifespan.startup.complete": "running",
+    "lifespan.startup.failed": "failed",
+    "lifespan.shutdown.complete": "stopped",
+    "lifespan.shutdown.failed": "failed",
+}
+
+
+class Lifespan:
+    """`async with Lifespan(app)`: the app's start-up has run; its `state` reaches the requests.
+
+    An app without lifespan support is taken as it is (`supported` is then False, `unsupported` says why), unless
+    `required`. `shared=True` starts it in an empty context, so that the tasks which it starts do not keep the context
+    variables of the test that happened to come first.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        startup_timeout: float | None = 30.0,
+        shutdown_timeout: float | None = 30.0,
+        required: bool = False,
+        shared: bool = False,
+    ) -> None:
+        self.app = app
+        self.startup_timeout = startup_timeout
+        self.shutdown_timeout = shutdown_timeout
+        self.required = required
+        self.shared = shared
+        self.state: dict[str, Any] = {}
+        self.supported: bool | None = None  # None until start-up has run
+        self.unsupported: BaseException | None = None
+        self.loop: asyncio.AbstractEventLoop | None = None
+        self.task: asyncio.Task[None] | None = None
+        self._events: asyncio.Queue[Message]
+        self._received = False
+        self._phase = "new"
+        self._message = ""
+        self._waiter: asyncio.Future[None] | None = None
+
+    async def __aenter__(self) -> Lifespan:
+        return await self.startup()
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self.shutdown()
+
+    # ---- the app's side
+
+    async def _run(self) -> None:
+        scope: dict[str, Any] = {
+            "type": "lifespan",
+            "asgi": {"version": "3.0", "spec_version": LIFESPAN_SPEC},
+            "state": self.state,
+        }
+        answer = self.app(scope, self._receive, self._send)
+        if hasattr(answer, "__await__"):
+            await answer
+
+    async def _receive(self) -> Message:
+        self._received = True
+        return await self._events.get()
+
+    async def _send(self, message: Message) -> None:
+        __tracebackhide__ = True
+        kind = kind_of(message)
+        if kind not in _EXPECTED.get(self._phase, ()):
+            raise ProtocolError(f"{kind!r} was sent while the lifespan is {self._phase}")
+        self._phase = _NEXT[kind]
+        self._message = str(message.get("message") or "")
+        wake(self._waiter)
+
+    # ---- the client's side
+
+    async def startup(self) -> Lifespan:
+        """Run the app's start-up. Raises the app's own exception, or LifespanError."""
+        self.loop = asyncio.get_running_loop()
+        self._events = asyncio.Queue()
+        self._events.put_nowait({"type": "lifespan.startup"})
+        self._phase = "starting"
+        context = contextvars.Context() if self.shared else contextvars.copy_context()
+        self.task = self.loop.create_task(self._run(), name="asgi lifespan", context=context)
+        self.task.add_done_callback(lambda _: wake(self._waiter))
+        try:
+            await self._wait("start-up", self.startup_timeout)
+        except asyncio.CancelledError:
+            await self._end()
+            raise
+        if self._phase == "running":
+            self.supported = True
+        elif self._phase == "failed":
+            await self._raise_failure("start-up")
+        else:
+            self._take_as_unsupported()
+        return self
+
+    def _take_as_unsupported(self) -> None:
+        exc = self._exception()
+        if exc is not None and (self._received or not isinstance(exc, Exception)):
+            exc.add_note("raised in the lifespan's start-up")
+            raise exc
+        self.supported = False
+        self.unsupported = exc
+        if self.required:
+            how = f"raised {exc!r}" if exc is not None else "returned"
+            raise LifespanError(f"{describe(self.app)} has no lifespan: it {how} when it was started") from exc
+
+    def check(self) -> None:
+        """Before each request: is the lifespan alive, and does it live in the loop that runs now?"""
+        running = asyncio.get_running_loop()
+        if self.loop is not running:
+            raise WrongLoopError(
+                "this client was made in another event loop than the one that runs now. Give the test and the fixture "
+                "that made the client one loop scope (loop_scope=, asyncio_default_fixture_loop_scope), or write the "
+                "fixture with @pytest_asyncapi.fixture, which follows the test."
+            )
+        if self.supported and (self._phase == "failed" or (self.task is not None and self.task.done())):
+            raise self._died()
+
+    def _died(self) -> LifespanError:
+        error = LifespanError(
+            "the app's lifespan has ended while the app was in use"
+            + (f": {self._message}" if self._message and self._exception() is None else "")
+            + " (a background task of it died?)"
+        )
+        error.__cause__ = self._exception()
+        return error
+
+    async def shutdown(self) -> None:
+        """Run the app's shut-down. Raises the app's own exception, or LifespanError."""
+        if not self.supported:
+            return
+        self.supported = False
+        assert self.task is not None
+        if self.task.done() or self._phase == "failed":
+            await self._end()
+            raise self._died()
+        self._phase = "stopping"
+        self._events.put_nowait({"type": "lifespan.shutdown"})
+        await self._wait("shut-down", self.shutdown_timeout)
+        if self._phase == "failed":
+            await self._raise_failure("shut-down")
+        if not self.task.done():
+            await asyncio.wait({self.task}, timeout=self.shutdown_timeout)
+        exc = self._exception()
+        await self._end()
+        if exc is not None:
+            exc.add_note("raised in the lifespan's shut-down")
+            raise exc
+
+    async def _wait(self, what: str, timeout: float | None) -> None:
+        phase = self._phase
+        assert self.loop is not None
+        assert self.task is not None
+        while self._phase == phase and not self.task.done():
+            self._waiter = self.loop.create_future()
+            if await wait_for(self._waiter, timeout) or debugger_attached():
+                continue
+            place = where(self.task)
+            await self._end()
+            raise LifespanError(f"the app's {what} did not end in {timeout:g} s; it waits at\n{place}")
+
+    async def _raise_failure(self, what: str) -> None:
+        assert self.task is not None
+        await asyncio.wait({self.task}, timeout=1.0)  # Starlette raises the original after it has sent .failed
+        exc = self._exception()
+        await self._end()
+        if exc is None:
+            raise LifespanError(f"the app's {what} failed: {self._message or '(it gave no message)'}")
+        exc.add_note(f"raised in the lifespan's {what}")
+        raise exc
+
+    def _exception(self) -> BaseException | None:
+        task = self.task
+        if task is None or not task.done():
+            return None
+        return asyncio.CancelledError() if task.cancelled() else task.exception()
+
+    async def _end(self) -> None:
+        if self.task is not None:
+            with shielded():
+                await end_task(self.task, timeout=5.0)

@@ -1,0 +1,105 @@
+"""The last requests of a test and their responses, for the report of a failure: as curl, cut, secrets masked."""
+
+from __future__ import annotations
+
+import collections
+import re
+import shlex
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pytest_asyncapi.client.exchange import Exchange
+
+KEPT = 5  # requests
+SHOWN = 1000  # characters of a body
+MASK = "***"
+
+_SECRET = r"pass(?:word|wd|phrase)?|secret|token|api[-_]?key|access[-_]?key|private[-_]?key|authorization|credential|session"
+_SECRET_HEADER = re.compile(rf"(?:{_SECRET}|cookie|auth|signature)", re.IGNORECASE)
+_JSON_FIELD = re.compile(rf'("[^"]*(?:{_SECRET})[^"]*"\s*:\s*)("(?:[^"\\]|\\.)*"?|[^,\]}}\s]+)', re.IGNORECASE)
+_FORM_FIELD = re.compile(rf"((?:^|[?&;])[^=&?;\s]*(?:{_SECRET})[^=&?;\s]*=)[^&;\s#]*", re.IGNORECASE)
+_USER_INFO = re.compile(r"(://[^/@\s:]*):[^/@\s]*@")
+_SCHEME = re.compile(r"^(Basic|Bearer|Digest|Token)\s", re.IGNORECASE)
+_DULL = ("host", "accept", "accept-encoding", "connection", "user-agent", "content-length")
+
+
+class Recorder:
+    """Keeps the last requests of a test with their exchanges."""
+
+    def __init__(self, kept: int = KEPT) -> None:
+        self._entries: collections.deque[tuple[Any, Any]] = collections.deque(maxlen=kept)
+        self.count = 0
+
+    def add(self, request: Any, exchange: Any) -> None:
+        """Keep a request."""
+        self.count += 1
+        self._entries.append((request, exchange))
+
+    def render(self) -> str:
+        """The text of the report section; empty when nothing was requested."""
+        parts = []
+        if self.count > len(self._entries):
+            parts.append(f"(the last {len(self._entries)} of {self.count} requests)")
+        parts.extend(f"{_curl(request)}\n{_outcome(exchange)}" for request, exchange in self._entries)
+        return "\n\n".join(parts)
+
+
+def masked(text: str) -> str:
+    """The text with the values of secrets replaced."""
+    text = _JSON_FIELD.sub(rf'\1"{MASK}"', text)
+    text = _FORM_FIELD.sub(rf"\1{MASK}", text)
+    return _USER_INFO.sub(rf"\1:{MASK}@", text)
+
+
+def masked_header(name: str, value: str) -> str:
+    """The value of a header, or its mask."""
+    if not _SECRET_HEADER.search(name):
+        return masked(value)
+    scheme = _SCHEME.match(value)
+    return f"{scheme.group(0)}{MASK}" if scheme else MASK
+
+
+def cut(data: bytes, content_type: str = "") -> str:
+    """A body as text, masked and cut; only its length when it is not text."""
+    if "\0" in (text := data[: 4 * SHOWN].decode("utf-8", "replace")) or text.count("\ufffd") > len(text) // 10:
+        return f"<{len(data)} bytes{f' of {content_type}' if content_type else ''}>"
+    text = masked(text)
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}... <cut>"
+
+
+def _curl(request: Any) -> str:
+    words = ["curl", "-X", request.method, masked(str(request.url))]
+    for raw_name, raw_value in request.headers.raw:
+        name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
+        if name.lower() not in _DULL:
+            words += ["-H", f"{name}: {masked_header(name, value)}"]
+    try:
+        content = request.content
+    except Exception:  # RequestNotRead of httpx or httpx2
+        words += ["--data-binary", "<streamed>"]
+    else:
+        if content:
+            words += ["--data-raw", cut(content, request.headers.get("content-type", ""))]
+    return shlex.join(words)
+
+
+def _outcome(exchange: Exchange | Any) -> str:
+    if exchange.scope["type"] == "websocket":
+        return f"<- websocket {exchange.state}{_raised(exchange)}"
+    if not exchange.started:
+        return f"<- no response{_raised(exchange) or ', the app had not answered yet'}"
+    lines = [f"<- {exchange.status}{_raised(exchange)}"]
+    content_type = ""
+    for raw_name, raw_value in exchange.headers:
+        name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
+        content_type = value if name.lower() == "content-type" else content_type
+        lines.append(f"   {name}: {masked_header(name, value)}")
+    if exchange.preview:
+        lines.append(f"   {cut(exchange.preview, content_type)}")
+    if not exchange.complete:
+        lines.append("   (the body did not end)")
+    return "\n".join(lines)
+
+
+def _raised(exchange: Exchange) -> str:
+    return f", raised {type(exchange.exc).__name__}: {exchange.exc}" if exchange.exc is not None else ""
