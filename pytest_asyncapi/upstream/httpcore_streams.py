@@ -86,7 +86,7 @@ class Receiver(asyncio.Protocol):
 
     @property
     def readable(self) -> bool:
-        return bool(self.data) or self.eof or self.error is not None
+        return bool(self.data) or self.eof or self.error is not None or self.transport.is_closing()
 
     async def wait(self, timeout: float | None) -> None:
         loop = asyncio.get_running_loop()
@@ -169,7 +169,7 @@ def sync_stream(core: Any, client: str) -> Any:
         def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
             self.timeout = timeout
             if not self.data:
-                self.data = next(self.answers, b"") or self._next_answer()
+                self.data = self._next_piece() or self._next_answer()
             data, self.data = self.data[:max_bytes], self.data[max_bytes:]
             return data
 
@@ -183,7 +183,10 @@ def sync_stream(core: Any, client: str) -> Any:
             if request is None:
                 raise core.ReadTimeout("The read operation timed out")  # a server that waits for more
             self.answers = self._answer(request)
-            return next(self.answers, b"")
+            return self._next_piece()
+
+        def _next_piece(self) -> bytes:
+            return next(filter(None, self.answers), b"")
 
         def _answer(self, request: Request) -> Iterator[bytes]:
             if request.method == "CONNECT":

@@ -170,7 +170,9 @@ def to_reply(value: Any) -> Answer:
             return _with_status(status, to_reply(body))
         case (int() as status, body, headers):
             answer = _with_status(status, to_reply(body))
-            return answer.changed(headers=[*answer.headers, *Reply(headers=headers).headers])
+            given = Reply(headers=headers).headers
+            names = {name.lower() for name, _ in given}
+            return answer.changed(headers=[*(pair for pair in answer.headers if pair[0].lower() not in names), *given])
     return _from_library(value)
 
 

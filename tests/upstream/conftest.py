@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import sys
 from typing import Any
 
 import aiohttp
@@ -120,14 +118,3 @@ async def async_http(request):
     client = CLIENTS[request.param]()
     yield client
     await client.close()
-
-
-@pytest.fixture(params=["asyncio", "uvloop"])
-def event_loop_policy(request):
-    """Both kinds of loops, where uvloop is installed."""
-    if request.param == "asyncio":
-        return asyncio.DefaultEventLoopPolicy()
-    if sys.platform == "win32":
-        pytest.skip("uvloop is not for Windows")
-    uvloop = pytest.importorskip("uvloop")
-    return uvloop.EventLoopPolicy()
