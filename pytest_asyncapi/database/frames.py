@@ -1,0 +1,147 @@
+"""The nouns of the sandbox: the physical link, the virtual connections over it, and their open transactions."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Coroutine
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from pytest_asyncapi.database.sites import Site, callers
+
+if TYPE_CHECKING:
+    from pytest_asyncapi.database.scheduler import Scheduler
+
+T = TypeVar("T")
+
+_numbers = itertools.count(1)
+
+
+class Link(Protocol):
+    """One physical connection to a database, used by one virtual connection at a time."""
+
+    name: str
+    driver: str
+    deferrable: bool
+    """Whether the database has constraints that are checked only when a transaction commits."""
+
+    @property
+    def alive(self) -> bool:
+        """Whether the connection can still be used."""
+        ...
+
+    async def control(self, *statements: str) -> None:
+        """Run statements that are the sandbox's own, in one message where the driver can."""
+        ...
+
+    def is_aborted(self, error: BaseException) -> bool:
+        """Whether an error says that the transaction failed before, and takes nothing but a rollback."""
+        ...
+
+    async def check_deferred(self) -> None:
+        """Raise the database's own error when a deferred constraint is broken, and leave it deferred."""
+        ...
+
+    async def close(self) -> None:
+        """Give the physical connection back as it was."""
+        ...
+
+    def kill(self) -> None:
+        """Drop the connection without waiting for it."""
+        ...
+
+
+class Member:
+    """One virtual connection: what a checkout of the app's pool, or a connection of asyncpg, is in the sandbox.
+
+    A `transparent` one belongs to the test itself: anybody's transaction may nest in its transaction, and so sees
+    its rows before they are committed.
+    """
+
+    __slots__ = ("__weakref__", "frame", "label", "scheduler", "stale", "transparent")
+
+    def __init__(self, scheduler: Scheduler, label: str, *, transparent: bool = False) -> None:
+        self.scheduler = scheduler
+        self.label = label
+        self.transparent = transparent
+        self.frame: Frame | None = None
+        self.stale = False
+        """A transaction of it was open when its test ended."""
+
+    @property
+    def in_transaction(self) -> bool:
+        return self.frame is not None
+
+
+class Frame:
+    """An open transaction of a virtual connection: a savepoint of the physical one."""
+
+    def __init__(self, member: Member, task: asyncio.Task[Any] | None, *, read_only: bool = False) -> None:
+        self.number = next(_numbers)
+        self.savepoint = f"asyncapi_{self.number}"
+        self.member = member
+        self.task = task
+        self.read_only = read_only
+        self.began_at: tuple[Site, ...] = callers()
+        self.began = asyncio.get_running_loop().time()
+        self.last_sql = ""
+        self.wrote = False
+        """It has written itself, so that a rollback has something to undo."""
+        self.hosted = 0
+        """Transactions of others that were committed into it: a rollback would undo them too."""
+        self.lodgers = 0
+        """Statements that an enclosing transaction of the same task ran inside of this one."""
+        self.ended: str | None = None
+        """`commit` or `rollback`, when its owner is done with it but transactions above it are open."""
+        self.open = True
+        self.warned = False
+
+    @property
+    def owner_name(self) -> str:
+        if self.task is None:
+            return "(no task)"
+        return self.task.get_name() + (" (which has ended: nobody closed the session)" if self.task.done() else "")
+
+
+ancestry: ContextVar[tuple[Frame, ...]] = ContextVar("pytest_asyncapi_database_frames", default=())
+"""The transactions that were open in this context, also in those of the parents of this task."""
+
+
+def enter_context(frame: Frame) -> None:
+    """Make `frame` one of those that tasks spawned from here descend from."""
+    ancestry.set((*(outer for outer in ancestry.get() if outer.open), frame))
+
+
+async def finish(work: Coroutine[Any, Any, T]) -> T:
+    """Run `work` to its end, also when the caller is cancelled meanwhile; the cancellation goes on afterwards."""
+    task = asyncio.get_running_loop().create_task(work)
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.wait([task])
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is None:
+        return task.result()
+    if not task.cancelled():
+        task.exception()  # or the loop complains that nobody looked at it
+    raise cancelled
+
+
+def awaits(waiting: asyncio.Task[Any] | None, awaited: asyncio.Task[Any] | None) -> bool:
+    """Whether the first task cannot go on before the second ends: directly, through other tasks, or through gather()."""
+    if waiting is None or awaited is None:
+        return False
+    seen: set[int] = set()
+    pending: list[Any] = [getattr(waiting, "_fut_waiter", None)]
+    while pending:
+        future = pending.pop()
+        if future is None or id(future) in seen:
+            continue
+        if future is awaited:
+            return True
+        seen.add(id(future))
+        pending.append(getattr(future, "_fut_waiter", None))
+        pending.extend(getattr(future, "_children", ()))
+    return False
