@@ -59,6 +59,11 @@ def runner_of(item: pytest.Item, wanted: str) -> Runner:
     return found
 
 
+def known_runner(item: pytest.Item) -> Runner | None:
+    """Who runs `item`, when a fixture of ours has asked before."""
+    return item.stash.get(_RUNNER, None)
+
+
 def _find_runner(item: pytest.Item, wanted: str) -> Runner:
     names = getattr(item, "fixturenames", ())
     if has_pytest_asyncio(item.config):

@@ -113,7 +113,11 @@ def pytest_fixture_setup(
     fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest
 ) -> Generator[None, object, object]:
     runner.hand_over(fixturedef, request)
-    return (yield)
+    try:
+        return (yield)
+    except Exception as error:
+        runner.explain(fixturedef, request, error)
+        raise
 
 
 @pytest.hookimpl(wrapper=True)

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 import pytest
 
-from pytest_asyncapi.loops import SCOPES, Runner, runner_of
+from pytest_asyncapi.loops import SCOPES, Runner, known_runner, runner_of
 
 if TYPE_CHECKING:
     import asyncio
@@ -35,6 +35,8 @@ PRIVATE_NAMES = {
     "_pytest.fixtures:FixtureRequest.__init__": "pytest 8.4 to 9.2: keeps the item as `_pyfuncitem`",
     # which fixture asked for this one, for messages
     "_pytest.fixtures:FixtureRequest._iter_chain": "pytest 8.4 to 9.2",
+    # the loop scope of a fixture of pytest-asyncio, for a note on its failure; read with a default
+    "pytest_asyncio.plugin:_make_asyncio_fixture_function": "pytest-asyncio 1.2 to 1.5: sets `_loop_scope`",
     # which definition of a fixture a test gets, to know the loop that a cached one lives in
     "_pytest.fixtures:FuncFixtureInfo.name2fixturedefs": "pytest 8.4 to 9.2: `item._fixtureinfo`",
 }
@@ -179,6 +181,23 @@ def check_shared(item: pytest.Item) -> None:
             name=name, scope=definitions[-1].scope, first=made[1], made=made[0], test=item.name, runner=runner
         )
         pytest.fail(message, pytrace=False)
+
+
+def explain(fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest, error: Exception) -> None:
+    """After the set-up of a user's async fixture has failed: did it run in another loop than our fixtures?"""
+    func = fixturedef.func
+    item = request._pyfuncitem
+    runner = known_runner(item)
+    if runner is None or runner.kind != "asyncio" or not _is_async(func) or getattr(func, _ASYNC, False):
+        return
+    default = item.config.getini("asyncio_default_fixture_loop_scope")
+    scope = getattr(func, "_loop_scope", None) or (default if default in SCOPES else fixturedef.scope)
+    if scope != runner.loop_scope:
+        error.add_note(
+            _FIXTURE_ELSEWHERE.format(
+                name=request.fixturename, scope=scope, test=item.name, loop_scope=runner.loop_scope
+            )
+        )
 
 
 def _for_asyncio(func: Any, loop_scope: str) -> Any:
@@ -331,6 +350,12 @@ _OTHER_LOOP = """\
 fixture {name!r} (scope {scope!r}) was made for {first}, which is run by {made}. It belongs to that loop, and {test} \
 is run by {runner}.
 Let one plugin run both, with one loop scope, or make the fixture function-scoped."""
+
+_FIXTURE_ELSEWHERE = """\
+fixture {name!r} runs in an event loop for each {scope}, but {test} and the fixtures of pytest-asyncapi that it uses \
+live in one for each {loop_scope}.
+Write it with @pytest_asyncapi.fixture, which follows the test, or set `asyncio_default_fixture_loop_scope = \
+{loop_scope}`."""
 
 _TOO_LATE = """\
 fixture {name!r} is asynchronous, and request.getfixturevalue() cannot set it up while an async test is running.

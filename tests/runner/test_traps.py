@@ -305,3 +305,43 @@ def test_a_fixture_that_another_plugin_ran(
         " module.\n"
         "Let one plugin run both, with one loop scope, or make the fixture function-scoped."
     )
+
+
+def test_a_fixture_of_the_user_in_another_loop(
+    with_gadget: pytest.Pytester, quiet: tuple[str, ...], messages: Messages
+) -> None:
+    """The usual case: session loops for tests, and nothing said of fixtures. The library's error gets a note."""
+    with_gadget.makepyfile(
+        """
+        import asyncio
+        import pytest, pytest_asyncio
+
+        async def use(loop):
+            if asyncio.get_running_loop() is not loop:
+                raise RuntimeError("attached to a different loop")
+
+        @pytest_asyncio.fixture
+        async def user(gadget):
+            await use(gadget)
+
+        @pytest.mark.asyncio
+        async def test_it(user): pass
+        """
+    )
+    options = ("-o", "asyncio_mode=strict", "-o", "asyncio_default_test_loop_scope=session")
+
+    result = with_gadget.runpytest_inprocess(*quiet, *options)
+    fixed = with_gadget.runpytest_inprocess(*quiet, *options, "-o", "asyncio_default_fixture_loop_scope=session")
+
+    result.assert_outcomes(errors=1)
+    fixed.assert_outcomes(passed=1)
+    errors = "\n".join(
+        line[1:].strip() for line in result.outlines if line.startswith("E    ") and "[100%]" not in line
+    )
+    assert errors == (
+        "RuntimeError: attached to a different loop\n"
+        "fixture 'user' runs in an event loop for each function, but test_it and the fixtures of pytest-asyncapi that"
+        " it uses live in one for each session.\n"
+        "Write it with @pytest_asyncapi.fixture, which follows the test, or set `asyncio_default_fixture_loop_scope ="
+        " session`."
+    )
