@@ -1,0 +1,233 @@
+"""A network that fails: each client raises what it raises over a real network, and its own time-outs fire."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+
+import aiohttp
+import httpx
+import httpx2
+import pytest
+
+from pytest_asyncapi.errors import UpstreamError
+from pytest_asyncapi.upstream import Reply, Upstream, faults
+
+URL = "https://api.example.com/thing"
+
+EXPECTED = {
+    "aiohttp": {
+        "refused": aiohttp.ClientConnectorError,
+        "dns": aiohttp.ClientConnectorDNSError,
+        "tls": aiohttp.ClientConnectorCertificateError,
+        "connect_timeout": aiohttp.ConnectionTimeoutError,
+        "read_timeout": aiohttp.SocketTimeoutError,
+        "hang": aiohttp.SocketTimeoutError,
+        "disconnect": aiohttp.ServerDisconnectedError,
+        "reset": aiohttp.ClientOSError,
+        "garbage": aiohttp.ClientResponseError,
+        "truncate": aiohttp.ClientPayloadError,
+    },
+}
+for library in (httpx, httpx2):
+    EXPECTED[library.__name__] = {
+        "refused": library.ConnectError,
+        "dns": library.ConnectError,
+        "tls": library.ConnectError,
+        "connect_timeout": library.ConnectTimeout,
+        "read_timeout": library.ReadTimeout,
+        "hang": library.ReadTimeout,
+        "disconnect": library.RemoteProtocolError,
+        "reset": library.ReadError,
+        "garbage": library.RemoteProtocolError,
+        "truncate": library.RemoteProtocolError,
+    }
+ALL = [faults.truncate(5) if kind == "truncate" else getattr(faults, kind) for kind in EXPECTED["aiohttp"]]
+
+
+@pytest.mark.parametrize("fault", ALL, ids=repr)
+async def test_a_fault_is_the_clients_own_exception(http, fault):
+    with Upstream() as upstream:
+        route = upstream.post(URL).reply(fault)
+
+        with pytest.raises(EXPECTED[http.name][fault.kind]):
+            await http.request("POST", URL, content=b"x", timeout=0.02)
+
+    route.assert_called(1)
+    assert (fault, repr(fault)) == (route.calls[0].error, route.calls[0].outcome)
+
+
+@pytest.mark.parametrize("fault", ALL, ids=repr)
+async def test_after_a_fault_the_next_request_is_answered(http, fault):
+    with Upstream() as upstream:
+        upstream.post(URL).reply(fault, {"ok": True})
+        with pytest.raises(EXPECTED[http.name][fault.kind]):
+            await http.request("POST", URL, json={}, timeout=0.02)
+
+        assert {"ok": True} == (await http.request("POST", URL, json={})).json()
+
+
+@pytest.mark.parametrize("fault", [faults.refused, faults.reset, faults.read_timeout], ids=repr)
+async def test_a_callable_may_fail_too(http, fault):
+    with Upstream() as upstream:
+        upstream.post(URL).reply(lambda request: fault)
+
+        with pytest.raises(EXPECTED[http.name][fault.kind]):
+            await http.request("POST", URL)
+
+
+@pytest.mark.parametrize("fault", [faults.refused, faults.connect_timeout], ids=repr)
+async def test_a_connect_fault_of_a_route_that_looks_at_the_body(http, fault):
+    with Upstream() as upstream:
+        upstream.post(URL, json={"a": 1}).reply(fault)
+
+        with pytest.raises(EXPECTED[http.name][fault.kind]):
+            await http.request("POST", URL, json={"a": 1})
+
+
+async def test_a_truncated_body_of_ones_own(http):
+    with Upstream() as upstream:
+        upstream.post(URL).reply(Reply(json={"long": "text"}, fault=faults.truncate(3)))
+
+        with pytest.raises(EXPECTED[http.name]["truncate"]):
+            await http.request("POST", URL)
+
+
+async def test_a_body_that_breaks_in_the_middle(async_http):
+    """httpx gets the exception itself; aiohttp knows of a body that breaks only as a payload error."""
+
+    async def body():
+        yield b"some"
+        raise ConnectionError("the disk is gone")
+
+    with Upstream() as upstream:
+        route = upstream.post(URL).reply(body())
+
+        with pytest.raises((ConnectionError, aiohttp.ClientPayloadError)):
+            await async_http.request("POST", URL)
+
+    assert "the disk is gone" == str(route.calls[0].error)
+
+
+async def test_latency_below_the_clients_limit_only_takes_time(http):
+    with Upstream() as upstream:
+        upstream.get(URL).reply({"ok": True}, latency=0.001)
+
+        assert {"ok": True} == (await http.request("GET", URL, timeout=5)).json()
+
+
+async def test_latency_above_it_fires_the_clients_own_time_out(http):
+    with Upstream() as upstream:
+        upstream.get(URL).reply({"ok": True}, latency=60)
+
+        with pytest.raises(EXPECTED[http.name]["read_timeout"]):
+            await http.request("GET", URL, timeout=0.01)
+
+
+async def test_the_latency_of_a_callable_and_of_a_reply(async_http):
+    async def slow(request):
+        await asyncio.sleep(60)
+
+    with Upstream() as upstream:
+        route = upstream.get(URL)
+        for reply in (slow, Reply(latency=60)):
+            route.reply(reply)
+            with pytest.raises(EXPECTED[async_http.name]["read_timeout"]):
+                await async_http.request("GET", URL, timeout=0.01)
+        route.reply(lambda request: 200, latency=60)
+        with pytest.raises(EXPECTED[async_http.name]["read_timeout"]):
+            await async_http.request("GET", URL, timeout=0.01)
+
+
+async def test_a_pause_in_the_body_fires_it_too(async_http):
+    async def body():
+        yield b"one"
+        await asyncio.sleep(60)
+
+    with Upstream() as upstream:
+        upstream.get(URL).reply(body())
+
+        with pytest.raises(EXPECTED[async_http.name]["read_timeout"]):
+            await async_http.request("GET", URL, timeout=0.01)
+
+
+async def test_what_the_client_gives_up_is_cancelled_here():
+    """The callable and the body's generator end when the client goes."""
+    ended = []
+
+    async def body():
+        try:
+            yield b"one"
+            await asyncio.sleep(60)
+        finally:
+            ended.append("body")
+
+    async def callable_(request):
+        try:
+            await asyncio.sleep(60)
+        finally:
+            ended.append("callable")
+
+    with Upstream() as upstream:
+        upstream.get(URL).reply(body(), callable_)
+        async with aiohttp.ClientSession() as session:
+            async with session.get(URL) as response:
+                assert b"one" == await response.content.readany()
+            with pytest.raises(TimeoutError):
+                await session.get(URL, timeout=aiohttp.ClientTimeout(total=0.01))
+        await asyncio.sleep(0.001)
+
+    assert ["body", "callable"] == ended
+
+
+async def test_aiohttp_sends_an_idempotent_request_again_after_a_disconnect():
+    """What aiohttp does over a real network: the app sees 200, and there were two calls."""
+    with Upstream() as upstream:
+        route = upstream.get(URL).reply(faults.disconnect, {"ok": True})
+        async with aiohttp.ClientSession() as session, session.get(URL) as response:
+            assert 200 == response.status
+
+    route.assert_called(2)
+
+
+@pytest.mark.parametrize("library", [httpx, httpx2], ids=lambda each: each.__name__)
+async def test_httpx_connects_again_as_often_as_its_transport_is_told(library, monkeypatch):
+    async def no_pause(self, seconds):
+        pass
+
+    core = __import__({"httpx": "httpcore", "httpx2": "httpcore2"}[library.__name__])
+    monkeypatch.setattr(core._backends.auto.AutoBackend, "sleep", no_pause)
+    with Upstream() as upstream:
+        route = upstream.get(URL).reply(faults.refused, faults.connect_timeout, {"ok": True})
+        transport = library.AsyncHTTPTransport(retries=2)
+        async with library.AsyncClient(transport=transport) as client:
+            assert {"ok": True} == (await client.get(URL)).json()
+
+    assert ["faults.refused", "faults.connect_timeout", "200 OK"] == [call.outcome for call in route.calls]
+
+
+def test_a_hang_under_a_sync_client_without_time_out_is_refused():
+    with Upstream() as upstream, httpx2.Client(timeout=None) as client:
+        upstream.get(URL).reply(faults.hang)
+
+        with pytest.raises(UpstreamError, match="has no read time-out would hang for ever"):
+            client.get(URL)
+
+
+async def test_nothing_is_left_behind(recwarn):
+    """No warning of a resource, a task or a coroutine, whatever was broken off."""
+    for fault in ALL:
+        with Upstream() as upstream:
+            upstream.post(URL).reply(fault)
+            for library in (httpx, httpx2):
+                async with library.AsyncClient(timeout=0.01) as client:
+                    with pytest.raises(library.TransportError):
+                        await client.post(URL)
+            async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=0.01)) as session:
+                with pytest.raises((aiohttp.ClientError, TimeoutError)):
+                    await (await session.post(URL)).read()
+    await asyncio.sleep(0.001)
+    gc.collect()
+
+    assert [] == [str(each.message) for each in recwarn]
+    assert 1 == len(asyncio.all_tasks())
