@@ -1,4 +1,4 @@
-"""`AsyncClient`: httpx2's (or httpx's) client of an app in this process, with its lifespan, websockets and `drain()`."""
+"""`AsyncClient`: the client of httpx2 (or httpx) for an app in this process, with lifespan, websockets, `drain()`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ class ClientMethods:
 
     base_url, headers, cookies, auth, ...: as httpx's.
     timeout: of reading a response or its next part, as httpx's; 30 seconds by default.
-    lifespan: True runs the app's lifespan while the client is open; False does not; or a `Lifespan` that runs already.
+    lifespan: True runs the app's lifespan while the client is open; False does not; or a `Lifespan`, which is left
+        running unless `owned`.
     raise_app_exceptions, background, strict, ...: see `Options`.
     client, root_path, http_version, asgi_extensions: what the app finds in its scope.
     """
@@ -38,6 +39,7 @@ class ClientMethods:
         *,
         base_url: Any = BASE_URL,
         lifespan: bool | Lifespan = True,
+        owned: bool | None = None,
         startup_timeout: float | None = 30.0,
         shutdown_timeout: float | None = 30.0,
         raise_app_exceptions: bool = True,
@@ -54,7 +56,8 @@ class ClientMethods:
         **httpx_options: Any,
     ) -> None:
         if transport is None:
-            owned = not isinstance(lifespan, Lifespan)
+            if owned is None:
+                owned = not isinstance(lifespan, Lifespan)
             if isinstance(lifespan, bool):
                 running = Lifespan(app, startup_timeout=startup_timeout, shutdown_timeout=shutdown_timeout)
             else:
@@ -63,7 +66,7 @@ class ClientMethods:
                 app,
                 options=Options(raise_app_exceptions, background, background_timeout, strict),
                 peer=Peer(client, root_path, http_version, extensions_of(asgi_extensions)),
-                lifespan=running if lifespan else None,
+                lifespan=running if lifespan is not False else None,
                 owned=owned,
                 recorder=recorder,
             )

@@ -103,9 +103,7 @@ def too_long(sent: int, declared: int, status: int) -> ProtocolError:
 
 def too_short(sent: int, declared: int) -> ProtocolError:
     """The error of a body that ends before its declared length."""
-    return ProtocolError(
-        f"http.response.body: the body ends after {sent} bytes, but its content-length is {declared}"
-    )
+    return ProtocolError(f"http.response.body: the body ends after {sent} bytes, but its content-length is {declared}")
 
 
 def kind_of(message: Any) -> str:

@@ -69,7 +69,9 @@ class HTTPExchange(Exchange):
         self.write_timeout = write_timeout
         self._collecting = collect
         self._body = body
-        self._upload: collections.deque[tuple[bytes, bool]] | None = None if type(body) is bytes else collections.deque()
+        self._upload: collections.deque[tuple[bytes, bool]] | None = (
+            None if type(body) is bytes else collections.deque()
+        )
         self._chunks: collections.deque[bytes] = collections.deque()
         self._receivers: list[asyncio.Future[None]] = []
         if options.background == "defer":

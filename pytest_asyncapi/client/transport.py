@@ -230,7 +230,9 @@ class TransportBase:
             if exchange.complete and exchange.options.background != "wait":
                 exchange.release()
                 while not exchange.done:
-                    await exchange.wait(exchange.options.background_timeout, "the app's work after the response goes on")
+                    await exchange.wait(
+                        exchange.options.background_timeout, "the app's work after the response goes on"
+                    )
             else:
                 await exchange.abort()
                 exchange.exc_seen = exchange.exc_seen or exchange.noticed_departure()
