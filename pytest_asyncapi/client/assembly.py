@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_asyncapi.client.async_client import client_class
 from pytest_asyncapi.client.lifespan import Lifespan
-from pytest_asyncapi.client.recorder import Recorder
 from pytest_asyncapi.client.transport import http_module
 
 if TYPE_CHECKING:
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @contextlib.asynccontextmanager
-async def open_client(plan: Plan, database: Any, recorder: Recorder | None = None) -> AsyncIterator[AsyncClient]:
+async def open_client(plan: Plan, database: Any) -> AsyncIterator[AsyncClient]:
     """The client of a test, with the app's lifespan: the test's own, or the one that its loop shares."""
     __tracebackhide__ = True
     settings = plan.settings
@@ -37,7 +36,7 @@ async def open_client(plan: Plan, database: Any, recorder: Recorder | None = Non
         background_timeout=settings.read_timeout,
         strict=settings.strict_protocol,
         timeout=settings.read_timeout,
-        recorder=recorder if recorder is not None else Recorder(),
+        recorder=plan.recorder,
     )
     async with opened:
         yield opened

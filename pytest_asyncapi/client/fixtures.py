@@ -38,10 +38,13 @@ def asgi_app(request: pytest.FixtureRequest) -> Any:
 class Plan:
     """What the client of a test is to be; decided outside of the event loop."""
 
-    __slots__ = ("anchor", "app", "settings", "shared")
+    __slots__ = ("anchor", "app", "recorder", "settings", "shared")
 
     def __init__(self, app: ASGIApp, settings: Settings, anchor: LoopAnchor | None, shared: bool) -> None:
+        from pytest_asyncapi.client.recorder import Recorder
+
         self.app = app
+        self.recorder = Recorder()
         self.settings = settings
         self.anchor = anchor  # None where the loop is this test's own
         self.shared = shared  # whether the lifespan outlives the test
@@ -61,26 +64,28 @@ def _asyncapi_client_plan(request: pytest.FixtureRequest, asgi_app: ASGIApp) -> 
         pytest.fail(str(error), pytrace=False)
     runner = runner_of(request.node, "client")
     if runner.kind == "asyncio" and runner.loop_scope == "function" and _get_running_loop() is None:
-        return Plan(asgi_app, settings, None, False)  # the loop is this test's own: nothing to share
+        plan = Plan(asgi_app, settings, None, False)  # the loop is this test's own: nothing to share
+        request.node.stash[RECORDER] = plan.recorder
+        return plan
     scope = request.config.stash.get(APP_SCOPES, {}).get(id(asgi_app), "function")
     shared = (
         settings.lifespan == "auto"
         and runner.loop_scope != "function"
         and SCOPES.index(scope) >= SCOPES.index(runner.loop_scope)
     )
-    return Plan(asgi_app, settings, request.getfixturevalue("_asyncapi_loop"), shared)
+    plan = Plan(asgi_app, settings, request.getfixturevalue("_asyncapi_loop"), shared)
+    request.node.stash[RECORDER] = plan.recorder
+    return plan
 
 
 @public_fixture
 async def client(
-    request: pytest.FixtureRequest, _asyncapi_client_plan: Plan, _asyncapi_redis: Any, _asyncapi_database: Any
+    _asyncapi_client_plan: Plan, _asyncapi_redis: Any, _asyncapi_database: Any
 ) -> AsyncIterator[AsyncClient]:
     """An httpx2 (or httpx) AsyncClient of the app, which runs in this process, its lifespan with it."""
     from pytest_asyncapi.client.assembly import open_client
 
-    recorder = request.node.stash.setdefault(RECORDER, None)
-    async with open_client(_asyncapi_client_plan, _asyncapi_database, recorder) as opened:
-        request.node.stash[RECORDER] = opened.asgi.recorder
+    async with open_client(_asyncapi_client_plan, _asyncapi_database) as opened:
         yield opened
 
 

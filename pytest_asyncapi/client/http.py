@@ -211,7 +211,7 @@ class HTTPExchange(Exchange):
         elif kind == "http.response.early_hint" and kind in offered:
             self.early_hints = [*(self.early_hints or ()), *message.get("links", ())]
         elif kind == "http.response.pathsend" and kind in offered:
-            with open(message["path"], "rb") as file:
+            with open(message["path"], "rb") as file:  # noqa: ASYNC230 - as a server's own sendfile, of a local file
                 while part := file.read(BODY_CHUNK):
                     await self.send({"type": "http.response.body", "body": part, "more_body": True})
             await self.send({"type": "http.response.body", "body": b""})
@@ -315,7 +315,7 @@ class HTTPExchange(Exchange):
             return
         while not self.done:
             await self.wait(
-                self.options.background_timeout, "the response is complete, and the app's work after it goes on"
+                self.options.background_timeout, "the response is complete, and the app's work after it has gone on"
             )
         if self.options.raise_app_exceptions:
             self.show()

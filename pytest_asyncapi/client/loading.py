@@ -57,8 +57,9 @@ def _module(name: str, module_name: str) -> Any:
         if error.name is None or not (module_name == error.name or module_name.startswith(f"{error.name}.")):
             raise  # a module that the app imports: its own error
         raise ConfigurationError(
-            f"asyncapi_app = {name!r}: there is no module {error.name!r}. Is it installed, or is its folder in pytest's "
-            '`pythonpath` (for instance pythonpath = ["."] or ["src"])?'
+            f"asyncapi_app = {name!r}: there is no module {error.name!r}. Is it installed, or is its folder in "
+            "pytest's `pythonpath` "
+            '(for instance pythonpath = ["."] or ["src"])?'
         ) from None
 
 

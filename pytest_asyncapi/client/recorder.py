@@ -15,7 +15,7 @@ SHOWN = 1000  # characters of a body
 MASK = "***"
 
 _SECRET = (
-    r"pass(?:word|wd|phrase)?|secret|token|api[-_]?key|access[-_]?key|private[-_]?key|authorization|credential|session"
+    r"password|passwd|passphrase|secret|token|api[-_]?key|access[-_]?key|private[-_]?key|authorization|session"
 )
 _SECRET_HEADER = re.compile(rf"(?:{_SECRET}|cookie|auth|signature)", re.IGNORECASE)
 _JSON_FIELD = re.compile(rf'("[^"]*(?:{_SECRET})[^"]*"\s*:\s*)("(?:[^"\\]|\\.)*"?|[^,\]}}\s]+)', re.IGNORECASE)
@@ -85,7 +85,7 @@ def _curl(request: Any) -> str:
     return shlex.join(words)
 
 
-def _outcome(exchange: Exchange | Any) -> str:
+def _outcome(exchange: Any) -> str:
     if exchange.scope["type"] == "websocket":
         return f"<- websocket {exchange.state}{_raised(exchange)}"
     if not exchange.started:

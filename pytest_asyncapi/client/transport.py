@@ -22,6 +22,7 @@ from pytest_asyncapi.errors import AppTimeout, ClientError, ConfigurationError, 
 
 _NO_TIMEOUTS: dict[str, float | None] = {}
 COLLECT = "asyncapi.collect"  # in a request's extensions: the whole body will be read at once
+_AFTER = "the response is complete, and the app's work after it has gone on"
 _UPGRADE = (b"upgrade", b"websocket")
 
 
@@ -201,7 +202,7 @@ class TransportBase:
             if isinstance(exchange, HTTPExchange) and exchange.complete and not exchange.done:
                 exchange.release()
                 while not exchange.done:
-                    await exchange.wait(limit, "the app's work after the response goes on")
+                    await exchange.wait(limit, _AFTER)
         self._forget_and_raise()
 
     async def aclose(self) -> None:
@@ -286,7 +287,7 @@ class StreamBase:
 
     def plain(self) -> bool:
         """Whether the body needs no decoding."""
-        for name, _ in self._exchange.headers:  # a loop, since this runs for every response
+        for name, _ in self._exchange.headers:  # noqa: SIM110 - quicker than all(), and it runs for every response
             if len(name) == 16 and name.lower() == b"content-encoding":
                 return False
         return True

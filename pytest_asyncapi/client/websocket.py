@@ -1,4 +1,4 @@
-"""One websocket to the app, on ASGI messages: no frames, no task group, so that it may live across a fixture's yield."""
+"""One websocket to the app, on ASGI messages: no frames, and no task group, so that it may cross a fixture's yield."""
 
 from __future__ import annotations
 
@@ -242,14 +242,14 @@ class WebSocketSession:
         """The next message, which must be text."""
         data = await self.receive(timeout)
         if not isinstance(data, str):
-            raise AssertionError(f"expected a text message, got {len(data)} bytes: {data[:100]!r}")
+            raise AssertionError(f"expected a text message, got bytes: {data[:100]!r}")  # noqa: TRY004 - a test fails
         return data
 
     async def receive_bytes(self, timeout: float | None = None) -> bytes:
         """The next message, which must be binary."""
         data = await self.receive(timeout)
         if not isinstance(data, bytes):
-            raise AssertionError(f"expected a binary message, got the text {data[:100]!r}")
+            raise AssertionError(f"expected a binary message, got text: {data[:100]!r}")  # noqa: TRY004 - a test fails
         return data
 
     async def receive_json(self, timeout: float | None = None) -> Any:
