@@ -1,0 +1,292 @@
+"""Whose line it is: the user's, a library's, the harness's or a debugger's; and which request led there."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import site
+import sys
+import sysconfig
+from collections.abc import Mapping, MutableMapping, Sequence
+from dataclasses import dataclass, field
+from types import CodeType, FrameType
+from typing import Any, Literal
+
+from pytest_asyncapi.blocking.model import Frame, Region
+
+Entry = tuple[CodeType, int, int]  # code, line, instruction
+Owner = Literal["user", "library", "standard", "importing", "harness", "foreign", "ours", "generated"]
+
+_PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+_OURS = os.path.dirname(os.path.abspath(__file__)) + os.sep
+# Tools that work inside of a test's callbacks: what they do is not the app's.
+_FOREIGN_PACKAGES = (
+    "_pytest", "pluggy", "pytest_asyncio", "pytest_timeout", "xdist", "execnet", "coverage", "pytest_cov",
+    "pydevd", "_pydevd_bundle", "_pydev_bundle", "debugpy", "IPython", "pdbpp", "ipdb", "pudb", "blockbuster", "pyleak",
+)  # fmt: skip
+_FOREIGN_MODULES = (
+    "bdb.py",
+    "pdb.py",
+    "cmd.py",
+    "trace.py",
+    "code.py",
+    "codeop.py",
+    "tracemalloc.py",
+    "faulthandler.py",
+)
+_ASYNC = inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR | inspect.CO_ITERABLE_COROUTINE
+
+# Hand-shakes with a thread or a process that starts: only a busy machine makes them long.
+_HARMLESS = {
+    ("threading.py", "start"),
+    ("thread.py", "submit"),
+    ("process.py", "submit"),
+    ("base_subprocess.py", "__init__"),
+    ("unix_events.py", "_start"),
+    ("base_events.py", "subprocess_exec"),
+    ("base_events.py", "subprocess_shell"),
+    ("base_events.py", "run_in_executor"),
+}
+# Built once a process, like an imported module.
+_ONCE = {
+    ("_model_construction.py", "complete_model_class"),
+    ("mapper.py", "_configure_registries"),
+    ("utils.py", "get_openapi"),
+}
+
+
+def _roots() -> tuple[tuple[str, ...], tuple[str, ...]]:
+    paths = sysconfig.get_paths()
+    libraries = {paths["purelib"], paths["platlib"], *site.getsitepackages(), site.getusersitepackages()}
+    standard = {paths["stdlib"], paths["platstdlib"], os.path.dirname(os.__file__)}
+
+    def spellings(directories: set[str]) -> tuple[str, ...]:
+        return tuple({path.rstrip(os.sep) + os.sep for each in directories for path in (each, os.path.realpath(each))})
+
+    return spellings(libraries), spellings(standard)
+
+
+_LIBRARIES, _STANDARD = _roots()
+_owners: dict[str, Owner] = {}
+
+
+def owner(filename: str) -> Owner:
+    """Whose file it is."""
+    found = _owners.get(filename)
+    if found is None:
+        found = _owners[filename] = _owner(filename)
+    return found
+
+
+def _owner(filename: str) -> Owner:
+    if filename.startswith("<frozen importlib"):
+        return "importing"
+    if filename.startswith("<frozen"):
+        return "standard"
+    if filename.startswith(("<ipython-input", "<stdin>", "<python-input", "<console>")):
+        return "user"
+    if filename.startswith("<"):
+        return "generated"
+    path = os.path.abspath(filename)
+    if path.startswith(_OURS):
+        return "ours"
+    if path.startswith(_PACKAGE):
+        return "harness"
+    parts = path.split(os.sep)
+    installed = path.startswith(_LIBRARIES) or "site-packages" in parts or "dist-packages" in parts
+    if installed:
+        return "foreign" if any(part.removesuffix(".py") in _FOREIGN_PACKAGES for part in parts) else "library"
+    if path.startswith(_STANDARD):
+        return "foreign" if parts[-1] in _FOREIGN_MODULES else "standard"
+    return "user"
+
+
+def package(filename: str) -> str:
+    """The name of the package that a file of a library belongs to: `starlette`, `asyncio`."""
+    path = os.path.abspath(filename)
+    for root in sorted((*_LIBRARIES, *_STANDARD, os.path.dirname(_PACKAGE[:-1]) + os.sep), key=len, reverse=True):
+        if path.startswith(root):
+            return path[len(root) :].split(os.sep)[0].removesuffix(".py")
+    return os.path.basename(filename).removesuffix(".py")
+
+
+_boundaries: dict[CodeType, bool] = {}
+
+
+def is_boundary(code: CodeType) -> bool:
+    """Whether the function has the signature of an ASGI app: its frame is where the app begins."""
+    found = _boundaries.get(code)
+    if found is None:
+        names = code.co_varnames[: code.co_argcount]
+        found = names[-3:] == ("scope", "receive", "send") and bool(code.co_flags & _ASYNC)
+        _boundaries[code] = found
+    return found
+
+
+def scope_of(frame: FrameType | None) -> Any:
+    """The ASGI scope that a stack has in its outermost app, for callers that do not tell it."""
+    found = None
+    while frame is not None:
+        if is_boundary(frame.f_code):
+            found = frame
+        frame = frame.f_back
+    scope = None if found is None else found.f_locals.get("scope")
+    return scope if isinstance(scope, MutableMapping) else None
+
+
+@dataclass(slots=True)
+class Place:
+    """Where a stack is, as the report tells it."""
+
+    region: Region = "test"
+    index: int | None = None  # of the user's frame in the stack
+    dropped: str = ""  # why it is nobody's block: "harness", "foreign"
+    importing: bool = False
+    harmless: bool = False
+    framework: bool = False  # inside the app, but no frame of the user is
+    chain: list[Entry] = field(default_factory=list)
+
+
+def locate(stack: Sequence[Entry], scope: Mapping[str, Any] | None) -> Place:
+    """Find the user's line in a stack (innermost first) of one slice.
+
+    The innermost frame of the user's code counts. A frame of the harness, of pytest or of a debugger that comes first
+    means that the time is theirs.
+    """
+    place = Place()
+    boundary: int | None = None
+    for index, (code, _line, _instruction) in enumerate(stack):
+        if is_boundary(code):
+            boundary = index
+    inside = stack if boundary is None else stack[: boundary + 1]
+    for index, (code, _line, _instruction) in enumerate(inside):
+        whose = owner(code.co_filename)
+        name = (os.path.basename(code.co_filename), code.co_name)
+        if whose == "importing" or (whose == "library" and name in _ONCE):
+            place.importing = True
+        if whose in ("standard", "library") and name in _HARMLESS and place.index is None:
+            place.harmless = True
+        if place.index is None:
+            if whose in ("harness", "foreign"):
+                place.dropped = whose
+                break
+            if whose == "user":
+                place.index = index
+        elif whose in ("harness", "foreign"):
+            boundary = None  # the harness called back into the test
+            scope = None
+            break
+    if boundary is None and any(owner(each[0].co_filename) == "ours" for each in stack):
+        scope = None  # a client of the test's, before or after the app
+    kind = scope.get("type") if scope is not None else None
+    if kind == "lifespan":
+        place.region = "lifespan"
+    elif boundary is not None:
+        place.region = "request"
+        place.framework = place.index is None
+    elif scope is not None:
+        place.region = "task"
+    place.chain = [each for each in reversed(stack) if each[0].co_flags & _ASYNC and _shown(each[0])]
+    return place
+
+
+def _shown(code: CodeType) -> bool:
+    return owner(code.co_filename) in ("user", "library", "standard")
+
+
+def frame_of(entry: Entry) -> Frame:
+    code, line, _ = entry
+    return Frame(code.co_filename, line or code.co_firstlineno, code.co_qualname)
+
+
+def label(scope: Mapping[str, Any] | None) -> str | None:
+    """The request as a router knows it: `GET /users/{id}`. To be asked late: routers fill the scope in as they go."""
+    if scope is None or scope.get("type") not in ("http", "websocket"):
+        return None
+    path = scope.get("path", "")
+    route = getattr(scope.get("route"), "path", None)
+    if isinstance(route, str):
+        root = scope.get("root_path", "")
+        path = root + route if not route.startswith(root) or not root else route
+    method = scope.get("method", "GET") if scope["type"] == "http" else "WS"
+    return f"{method} {path}"
+
+
+def endpoint(scope: Mapping[str, Any] | None) -> Frame | None:
+    """The line where the endpoint of a request is defined."""
+    if scope is None:
+        return None
+    function = scope.get("endpoint")
+    function = inspect.unwrap(function) if callable(function) else None
+    code = getattr(function, "__code__", None)
+    if code is None:
+        code = getattr(vars(type(function)).get("__call__"), "__code__", None)
+    if not isinstance(code, CodeType):
+        return None
+    return Frame(code.co_filename, code.co_firstlineno, code.co_qualname)
+
+
+def callee(entry: Entry) -> str:
+    """What the instruction calls, as the source spells it: `hashlib.pbkdf2_hmac`. Empty where it calls nothing."""
+    import linecache
+
+    code, _line, instruction = entry
+    if instruction < 0:
+        return ""
+    positions = next((each for i, each in enumerate(code.co_positions()) if i == instruction // 2), None)
+    if positions is None or None in positions:
+        return ""
+    first, last, start, stop = positions
+    assert first is not None
+    assert last is not None
+    assert start is not None
+    assert stop is not None
+    lines = [linecache.getline(code.co_filename, number) for number in range(first, last + 1)]
+    if not lines or not lines[0]:
+        return ""
+    # Columns count bytes of UTF-8.
+    raw = [line.encode() for line in lines]
+    raw[-1] = raw[-1][:stop]
+    raw[0] = raw[0][start:]
+    text = b"".join(raw).decode(errors="replace")
+    return _called(text)
+
+
+def _called(expression: str) -> str:
+    import ast
+
+    try:
+        node = ast.parse(expression.strip(), mode="eval").body
+    except (SyntaxError, ValueError):
+        return ""
+    while isinstance(node, ast.Await):
+        node = node.value
+    if isinstance(node, ast.Call):
+        name = ast.unparse(node.func)
+        return name if len(name) < 60 else name[:57] + "..."
+    if isinstance(node, ast.BinOp):
+        return ast.unparse(node) if len(ast.unparse(node)) < 40 else ""
+    return ""
+
+
+def called(stack: Sequence[Entry], index: int) -> str:
+    """The call that the user's frame at `index` waits for: a library function's full name, or the source's spelling."""
+    spelled = callee(stack[index])
+    inner = next((each[0] for each in reversed(stack[:index]) if owner(each[0].co_filename) != "ours"), None)
+    if inner is None or owner(inner.co_filename) == "generated":
+        return spelled
+    module = module_of(inner)
+    name = inner.co_qualname.replace(".<locals>", "")
+    full = f"{module}.{name}" if module else name
+    last = spelled.rpartition(".")[2]
+    if last and last == name.rpartition(".")[2] and "." in spelled:
+        return spelled  # json.dumps rather than json.__init__.dumps
+    return full
+
+
+def module_of(code: CodeType) -> str:
+    for name, module in list(sys.modules.items()):
+        if getattr(module, "__file__", None) == code.co_filename:
+            return name
+    stem = os.path.basename(code.co_filename)
+    return stem.removesuffix(".py")

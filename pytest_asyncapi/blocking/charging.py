@@ -1,0 +1,140 @@
+"""What a slice of the event loop is charged with: its CPU time and its confirmed waiting, and nothing else.
+
+A slice is one callback, or one step of a task. Its wall time says little on a busy machine: the loop's thread may stand
+in the kernel's run queue, wait for the GIL that another thread holds, or be stopped by a debugger. `charge()` takes the
+recorded evidence of one slice and keeps what the code itself did. It is a pure function of its arguments.
+
+All times are nanoseconds.
+"""
+
+from dataclasses import dataclass, field
+
+
+@dataclass(slots=True)
+class Point:
+    """The counters at one moment. `queued` and the switch counts are Linux's (schedstat), zero elsewhere."""
+
+    time: int
+    cpu: int | None = None  # the loop thread's CPU clock
+    queued: int = 0  # how long the loop's thread has stood in the run queue
+    switches: int = 0  # how often the loop's thread was given a core
+    watch_switches: int = 0  # how often the watchdog's thread was given a core
+
+
+@dataclass(slots=True)
+class Look(Point):
+    """One look of the watchdog at a slice that is late: the counters, and what the loop's thread was doing."""
+
+    late: int = 0  # how much later than it wanted the watchdog looked
+    blocked: bool | None = None  # in a system call that is no wait for the GIL; None where nothing tells
+    place: object = None  # the instruction that the thread stood at, to be compared only
+    importing: bool = False  # importing modules, or other work that is done once a process
+    harmless: bool = False  # in a hand-shake of a starting thread or process
+    complete: bool = True  # False while the counters are not read yet
+
+
+@dataclass(slots=True)
+class Charge:
+    """The verdict: `total` is what counts against the threshold; the other fields are the rest of the wall time."""
+
+    wall: int = 0
+    cpu: int = 0
+    waiting: int = 0
+    queued: int = 0
+    lost: int = 0  # off the CPU for no fault of the slice's: the GIL, a stopped process, an unknown cause
+    importing: int = 0
+    collecting: int = 0  # garbage collection
+    shares: list[tuple[int, int]] = field(default_factory=list)  # (cpu, waiting) of the time before each look
+
+    @property
+    def total(self) -> int:
+        return self.cpu + self.waiting
+
+    @property
+    def kind(self) -> str:
+        return "waiting" if self.waiting > self.cpu else "computing"
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What the evidence was taken with."""
+
+    tick: int  # the watchdog's period while a slice is late
+    switch_interval: int = 5_000_000  # of the GIL
+    kernel: bool = True  # Linux's counters are there
+
+
+def charge(base: Point, started: int, looks: list[Look], end: Point, rules: Rules, *, collected: int = 0) -> Charge:
+    """Charge the slice that began at `started` and ended at `end`.
+
+    `base` are the counters at the start of the slice, or up to a few milliseconds before it: what then may belong to
+    earlier slices is not charged. `collected` is the wall time of long garbage collections in the slice.
+    """
+    verdict = Charge(wall=end.time - started, collecting=collected)
+    slack = max(0, started - base.time)
+    before: Point = Point(max(base.time, started), base.cpu, base.queued, base.switches, base.watch_switches)
+    known: Look | None = None  # the last look
+    # Where no CPU clock of another thread can be read, the whole is known at the end only: spread it evenly.
+    even = None
+    if end.cpu is not None and base.cpu is not None and any(look.cpu is None for look in looks):
+        even = max(0, end.cpu - base.cpu - slack) / max(1, verdict.wall)
+    for point in [*looks, end]:
+        look = point if isinstance(point, Look) else None
+        wall = max(0, point.time - before.time)
+        if even is not None:
+            cpu = int(wall * even)
+        elif point.cpu is None or before.cpu is None:
+            cpu = 0
+        else:
+            cpu = max(0, min(wall, point.cpu - before.cpu - slack))
+            slack = 0
+        queued = max(0, min(wall - cpu, point.queued - before.queued))
+        off = wall - cpu - queued
+        waiting = _confirmed(off, before, look, known, point, rules)
+        shown = look or known
+        if waiting and shown is not None and shown.harmless:
+            waiting = 0
+        if shown is not None and shown.importing:
+            verdict.importing += cpu + waiting
+            share = (0, 0)
+        else:
+            verdict.cpu += cpu
+            verdict.waiting += waiting
+            share = (cpu, waiting)
+        verdict.queued += queued
+        verdict.lost += off - waiting
+        if look is not None:
+            verdict.shares.append(share)
+            before = known = look
+        elif verdict.shares:
+            last = verdict.shares[-1]
+            verdict.shares[-1] = (last[0] + share[0], last[1] + share[1])
+    if collected and verdict.wall:
+        # The pauses are wall time: scale them by the share of a core that the slice had.
+        pause = int(collected * min(1.0, verdict.cpu / verdict.wall))
+        verdict.cpu = max(0, verdict.cpu - pause)
+    return verdict
+
+
+def _confirmed(off: int, before: Point, look: Look | None, known: Look | None, point: Point, rules: Rules) -> int:
+    """How much of the time off the CPU was a wait of the slice's own."""
+    if off <= 0:
+        return 0
+    if not rules.kernel or (look is not None and look.blocked is None):
+        # The watchdog is the control experiment: where it came in time, nothing but the slice was slow.
+        shown = look or known
+        return off if shown is not None and shown.late < rules.tick * 0.4 else 0
+    if look is None:
+        return off if known is not None and known.blocked else 0
+    if look.late > 3 * rules.switch_interval:
+        # Long unseen: the GIL was held, or all of us were stopped or starved. A thread that waits for the GIL is given
+        # a core every switch interval. If the watchdog was, and the loop's thread was not, that one held the GIL in
+        # a wait. Stopped, neither is; in another thread's long C call, both are.
+        cycles = off / rules.switch_interval
+        watchdog_waited = point.watch_switches - before.watch_switches >= max(4.0, 0.2 * cycles)
+        loop_waited = point.switches - before.switches >= 0.25 * max(1.0, cycles)
+        if watchdog_waited and not loop_waited:
+            return off
+        same = known is not None and bool(known.blocked) and known.place == look.place
+        return off if look.blocked and same else 0
+    return off if look.blocked else 0

@@ -1,0 +1,5 @@
+"""placeholder"""
+
+
+def page(blocks: object, root: str, threshold: float) -> str:
+    return ""

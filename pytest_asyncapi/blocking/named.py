@@ -1,0 +1,159 @@
+"""Named calls: what blocks by nature is recorded at once, however short it is.
+
+Recorded, never raised: an error raised in a callback hangs whoever waits for it, and elsewhere `except Exception`
+swallows it.
+
+The calls are patched where they live. Modules that were imported before (`from time import sleep`) get the patched
+function too, and libraries that are imported later are patched right after their import.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import sys
+import threading
+import time
+from collections.abc import Callable
+from types import CodeType, ModuleType
+from typing import Any
+
+from pytest_asyncapi.blocking.attribution import owner
+from pytest_asyncapi.blocking.calls import LIBRARIES, STANDARD, Call
+from pytest_asyncapi.blocking.imports import AfterImport
+from pytest_asyncapi.blocking.slices import ROOTS
+
+Stack = list[tuple[CodeType, int, int]]
+# (call, the stack at the call, wall ns, CPU ns)
+Record = Callable[[Call, Stack, int, int], None]
+
+_LOCAL = threading.local()
+_DEPTH = 160
+
+
+def _stack() -> Stack:
+    """The caller's stack, innermost first, without our own frames."""
+    frame = sys._getframe(1)
+    stack: Stack = []
+    while frame is not None and len(stack) < _DEPTH:
+        code = frame.f_code
+        if owner(code.co_filename) != "ours":
+            stack.append((code, frame.f_lineno, frame.f_lasti))
+        elif code in ROOTS:
+            break
+        frame = frame.f_back  # type: ignore[assignment]
+    return stack
+
+
+class NamedCalls:
+    """The patches, and their undoing."""
+
+    def __init__(self, record: Record) -> None:
+        self.record = record
+        self._patched: list[tuple[Any, str, Any, Any]] = []  # holder, name, original, wrapper
+
+    def install(self, imports: AfterImport) -> None:
+        replaced: dict[int, Any] = {}
+        for call in (*STANDARD, *LIBRARIES):
+            module = call.target.partition(":")[0]
+            imports.watch(module, functools.partial(self._patch, call, replaced))
+        self._rebind(replaced)
+
+    def uninstall(self) -> None:
+        back: dict[int, Any] = {}
+        for holder, name, original, wrapper in reversed(self._patched):
+            current = holder.__dict__.get(name) if isinstance(holder, type) else getattr(holder, name, None)
+            if current is wrapper:
+                if original is _INHERITED:
+                    delattr(holder, name)
+                else:
+                    setattr(holder, name, original)
+            if not isinstance(holder, type):
+                back[id(wrapper)] = original
+        self._rebind(back)
+        self._patched.clear()
+
+    def _patch(self, call: Call, replaced: dict[int, Any]) -> None:
+        module_name, _, path = call.target.partition(":")
+        try:
+            holder: Any = sys.modules[module_name]
+            *parents, name = path.split(".")
+            for parent in parents:
+                holder = getattr(holder, parent)
+            original = getattr(holder, name)
+        except (KeyError, ImportError, AttributeError):  # not on this platform, or not in this version
+            return
+        raw = holder.__dict__.get(name, _INHERITED) if isinstance(holder, type) else original
+        if isinstance(raw, (staticmethod, property)):
+            return
+        if isinstance(raw, classmethod):
+            wrapper: Any = classmethod(self._wrapper(call, raw.__func__))
+        else:
+            wrapper = self._wrapper(call, original)
+        try:
+            setattr(holder, name, wrapper)
+        except (AttributeError, TypeError):  # a type of C
+            return
+        self._patched.append((holder, name, raw, wrapper))
+        if not isinstance(holder, type):
+            replaced[id(original)] = wrapper
+
+    def _rebind(self, replaced: dict[int, Any]) -> None:
+        """Give the patched functions to modules that have imported the original ones by name."""
+        for module in list(sys.modules.values()):
+            filename = getattr(module, "__file__", None)
+            if not isinstance(module, ModuleType) or not filename:
+                if getattr(module, "__name__", "") != "__main__":
+                    continue
+            elif owner(filename) not in ("user", "library"):
+                continue
+            for name, value in list(vars(module).items()):
+                wrapper = replaced.get(id(value))
+                if wrapper is not None:
+                    setattr(module, name, wrapper)
+
+    def _wrapper(self, call: Call, original: Any) -> Any:
+        local = _LOCAL
+        observe = self._observe
+        when = call.when
+        running = asyncio._get_running_loop
+
+        @functools.wraps(original)
+        def wrapper(*args: Any, **kwargs: Any) -> Any:
+            __tracebackhide__ = True
+            if running() is None or getattr(local, "inside", False):
+                return original(*args, **kwargs)
+            try:
+                if when is not None and not when(args, kwargs):
+                    return original(*args, **kwargs)
+            except Exception:  # wrong arguments: the original says so
+                return original(*args, **kwargs)
+            return observe(call, original, args, kwargs)
+
+        return wrapper
+
+    def _observe(
+        self,
+        call: Call,
+        original: Any,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        clock: Callable[[], int] = time.perf_counter_ns,
+        cpu_clock: Callable[[], int] = time.thread_time_ns,
+    ) -> Any:
+        __tracebackhide__ = True
+        stack = _stack()
+        if not stack or any(owner(code.co_filename) == "importing" for code, _, _ in stack):
+            return original(*args, **kwargs)
+        _LOCAL.inside = True
+        start, cpu = clock(), cpu_clock()
+        try:
+            return original(*args, **kwargs)
+        finally:
+            _LOCAL.inside = False
+            took = clock() - start
+            if took >= call.floor * 1e9:
+                self.record(call, stack, took, cpu_clock() - cpu)
+
+
+_INHERITED = object()
