@@ -1,0 +1,188 @@
+"""The fixture and the marker: what fails a test, in which phase, with which words."""
+
+from __future__ import annotations
+
+import fastapi.testclient  # noqa: F401 - pytester forgets what its runs import, and these cannot be imported twice
+import pytest
+
+import pytest_asyncapi.upstream.aiohttp_hooks
+import pytest_asyncapi.upstream.httpcore_hooks
+import pytest_asyncapi.upstream.router  # noqa: F401
+
+APP = """
+import aiohttp, httpx, httpx2
+from fastapi import FastAPI
+
+at_import = httpx2.AsyncClient(base_url="https://rates.example.com")
+app = FastAPI()
+
+@app.get("/rate/{currency}")
+async def rate(currency: str, library: str = "httpx2"):
+    url = f"https://rates.example.com/{currency}"
+    try:
+        if library == "aiohttp":
+            async with aiohttp.ClientSession() as session, session.get(url) as response:
+                return await response.json()
+        return (await at_import.get(f"/{currency}")).json()
+    except Exception:
+        return {"rate": "unknown"}
+"""
+
+
+@pytest.fixture
+def project(pytester):
+    pytester.makepyfile(app=APP)
+    pytester.makeini(
+        "[pytest]\nasyncapi_app = app:app\nasyncio_mode = auto\nasyncio_default_fixture_loop_scope = function\n"
+        "asyncapi_database = none\n"
+    )
+    pytester.syspathinsert()
+
+    def run(test, *args):
+        pytester.makepyfile(test_it=test)
+        return pytester.runpytest_inprocess("-p", "no:randomly", "-p", "no:cacheprovider", *args)
+
+    return run
+
+
+@pytest.mark.parametrize("library", ["aiohttp", "httpx2"])
+def test_an_unanswered_request_fails_the_test_in_its_call_phase_though_the_app_swallows_it(project, library):
+    result = project(f"""
+        async def test_it(client, upstream):
+            upstream.get("https://rates.example.com/usd", required=False).reply({{"rate": 1}})
+            response = await client.get("/rate/eur?library={library}")
+            assert response.json() == {{"rate": "unknown"}}
+    """)
+
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(
+        [
+            f"no upstream route answers GET https://rates.example.com/eur (sent by {library})",
+            "  <Route GET https://rates.example.com/usd>: path is '/eur', the route wants '/usd'",
+            "  If it is on purpose: upstream.get('https://rates.example.com/eur').reply(...)",
+            "*upstream calls*",
+            f"GET https://rates.example.com/eur ({library}) -> UnmatchedRequest by no route",
+        ]
+    )
+
+
+def test_an_unused_route_fails_too_unless_it_is_not_required(project):
+    result = project("""
+        async def test_unused(client, upstream):
+            upstream.get("https://rates.example.com/usd").reply({"rate": 1})
+            upstream.get("https://rates.example.com/eur").reply({"rate": 2})
+            assert (await client.get("/rate/usd")).json() == {"rate": 1}
+
+        async def test_not_required(client, upstream):
+            upstream.get("https://rates.example.com/usd", required=False)
+    """)
+
+    result.assert_outcomes(failed=1, passed=1)
+    result.stdout.fnmatch_lines(
+        [
+            "upstream route never called: <Route GET https://rates.example.com/eur>",
+            "  upstream was asked: GET https://rates.example.com/usd -> 200 OK",
+            "  If it is on purpose: required=False on the route.",
+        ]
+    )
+
+
+def test_the_marker_loosens_both(project):
+    result = project("""
+        import pytest
+
+        @pytest.mark.upstream(strict=False)
+        async def test_strict(client, upstream):
+            assert (await client.get("/rate/eur")).json() == {"rate": "unknown"}
+
+        @pytest.mark.upstream(assert_all_called=False)
+        async def test_unused(client, upstream):
+            upstream.get("https://rates.example.com/usd")
+    """)
+
+    result.assert_outcomes(passed=2)
+
+
+def test_a_failing_test_shows_the_calls_that_it_made(project):
+    result = project("""
+        async def test_it(client, upstream):
+            upstream.get("https://rates.example.com/eur").reply({"rate": 1})
+            await client.get("/rate/eur")
+            assert False
+    """)
+
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(
+        [
+            "*- upstream calls -*",
+            "GET https://rates.example.com/eur (httpx2) -> 200 OK by <Route GET https://rates.example.com/eur>",
+        ]
+    )
+
+
+def test_the_apps_own_clients_are_never_intercepted(project):
+    result = project("""
+        import httpx, httpx2
+        from starlette.testclient import TestClient
+        from app import app
+
+        async def test_client(client, upstream):
+            upstream.get("https://rates.example.com/eur").reply({"rate": 1})
+            assert (await client.get("/rate/eur")).json() == {"rate": 1}
+
+        def test_starlette(asyncapi_upstream):
+            asyncapi_upstream.get("https://rates.example.com/eur").reply({"rate": 2})
+            with TestClient(app) as client:
+                assert client.get("/rate/eur").json() == {"rate": 2}
+
+        async def test_asgi_transport(upstream):
+            upstream.get("https://rates.example.com/eur").reply({"rate": 3})
+            for library in (httpx, httpx2):
+                async with library.AsyncClient(transport=library.ASGITransport(app=app), base_url="http://x") as client:
+                    assert (await client.get("/rate/eur")).json() == {"rate": 3}
+    """)
+
+    result.assert_outcomes(passed=3)
+
+
+def test_two_tests_never_share_a_route(project):
+    result = project("""
+        import pytest
+
+        @pytest.mark.parametrize("n", range(4))
+        async def test_own_route(client, upstream, n):
+            upstream.get("https://rates.example.com/eur").reply({"rate": n})
+            assert (await client.get("/rate/eur")).json() == {"rate": n}
+            assert len(upstream.routes) == len(upstream.calls) == 1
+    """, "-n", "2")  # fmt: skip
+
+    result.assert_outcomes(passed=4)
+
+
+@pytest.fixture
+def bare(pytester, monkeypatch):
+    """A run with our plugin and pytest-asyncio alone, in a process of its own."""
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    pytester.makeini("[pytest]\nasyncio_mode = auto\nasyncio_default_fixture_loop_scope = function\n")
+    return lambda: pytester.runpytest_subprocess("-p", "pytest_asyncapi.plugin", "-p", "pytest_asyncio.plugin")
+
+
+def test_clients_are_imported_by_the_app_alone_and_served_also_when_that_is_during_the_test(pytester, bare):
+    pytester.makepyfile("""
+        import sys
+
+        def test_unused():
+            ours = {name for name in sys.modules if name.startswith(("pytest_asyncapi.upstream.", "pytest_asyncapi.network."))}
+            assert {name.rpartition(".")[2] for name in ours} == {"fixtures", "hooks"}
+
+        async def test_used(asyncapi_upstream):
+            assert not {"aiohttp", "httpx", "httpx2", "httpcore", "httpcore2", "wsproto", "jsonschema"} & set(sys.modules)
+            asyncapi_upstream.get("https://api.example.com/").reply({"a": 1})
+            import aiohttp, httpx, httpx2
+            async with aiohttp.ClientSession() as session, session.get("https://api.example.com/") as response:
+                assert await response.json() == {"a": 1}
+            for library in (httpx, httpx2):
+                assert library.get("https://api.example.com/").json() == {"a": 1}
+    """)
+
+    bare().assert_outcomes(passed=2)
