@@ -12,6 +12,7 @@ import threading
 from collections.abc import Coroutine
 from typing import Any, Protocol, TypeVar
 
+from pytest_asyncapi.database.queries import unlogged
 from pytest_asyncapi.database.targets import Direct, Target, routed
 from pytest_asyncapi.errors import MissingDependency
 
@@ -62,7 +63,7 @@ class PsycopgSession:
 
 
 async def connect(target: Target) -> Session:
-    """Connect by asyncpg, else by psycopg."""
+    """Connect by asyncpg, else by psycopg. For code that runs by `Admin`."""
     with routed(Direct()):
         if importlib.util.find_spec("asyncpg"):
             import asyncpg
@@ -111,6 +112,12 @@ def literal(text: str) -> str:
     return (" E'" if "\\" in text else "'") + re.sub(r"(['\\])", r"\1\1", text) + "'"
 
 
+async def _apart(work: Coroutine[Any, Any, T]) -> T:
+    """`work`, with connections of its own, whatever holds for those of the test."""
+    with routed(Direct()), unlogged():
+        return await work
+
+
 class Admin:
     """A thread with an event loop, in which the harness's connections live."""
 
@@ -125,15 +132,15 @@ class Admin:
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Run `work` in the thread and wait for it."""
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+        return asyncio.run_coroutine_threadsafe(_apart(work), self._loop).result()
 
     async def arun(self, work: Coroutine[Any, Any, T]) -> T:
         """Run `work` in the thread while the caller's loop goes on."""
-        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self._loop))
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(_apart(work), self._loop))
 
     def start(self, work: Coroutine[Any, Any, Any]) -> None:
         """Run `work` in the thread; `close` waits for it."""
-        asyncio.run_coroutine_threadsafe(work, self._loop)
+        asyncio.run_coroutine_threadsafe(_apart(work), self._loop)
 
     def close(self) -> None:
         """Wait for what was started, and end the thread."""

@@ -9,14 +9,19 @@ import sys
 import threading
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, unquote, urlsplit
+from weakref import WeakSet
 
 from pytest_asyncapi.database import pools, schema, workers
 from pytest_asyncapi.database.rundir import RunDirectory, memory_base
 from pytest_asyncapi.database.store import Store
-from pytest_asyncapi.database.targets import Redirect, Target
-from pytest_asyncapi.errors import ConfigurationError, SchemaError
+from pytest_asyncapi.database.targets import Address, Redirect, Target
+from pytest_asyncapi.errors import ConfigurationError, DatabaseError, SchemaError
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import Engine
+    from sqlalchemy.ext.asyncio import AsyncEngine
 
 DIALECTS = ("postgresql", "sqlite")
 NEAR_HOSTS = r"(localhost|127\.[\d.]+|::1|0\.0\.0\.0|host\.docker\.internal|postgres(ql)?|db|database|pg|)"
@@ -45,12 +50,19 @@ class Home:
         self.wishes = wishes
         self._tables = tables
         self._stores: dict[str, Store] = {}
-        self._failures: dict[str, Exception] = {}
+        self._failures: dict[str, Exception | None] = {}  # None when it has been told
+        self._told: Exception = DatabaseError("there is no test database")
         self._run: RunDirectory | None = None
         self._lock = threading.RLock()
         self._swapped: dict[str, Target] = {}
+        self._holders = 0
+        self._closing = False
+        self._committing = False
+        self._engines: WeakSet[Engine] = WeakSet()
+        self.dirty = False  # a test in commit isolation has begun, and the databases have not been put back
         self._allowed = self._read_wishes()
         self._default: str | None = self._allowed[0] if len(self._allowed) == 1 else None
+        pools.listen()
         hint = f"The test database is {wishes.database} (asyncapi_database): set it to auto, or to what the app speaks."
         self.redirect = Redirect(self.target_of, enabled=wishes.redirect, hint=hint if self._default else "")
 
@@ -67,7 +79,7 @@ class Home:
     def default(self) -> str:
         """The dialect of the test's own sessions: as set, else what the app's engine speaks, else what is installed."""
         if self._default is None:
-            spoken = [name for name in pools.spoken() if name in DIALECTS]
+            spoken = [engine.dialect.name for engine in self.app_engines() if engine.dialect.name in DIALECTS]
             if spoken:
                 self._default = spoken[0]
             elif _address(self.wishes.server) or ("asyncpg" in sys.modules and not importlib.util.find_spec("aiosqlite")):
@@ -94,14 +106,58 @@ class Home:
         dialect = dialect or self.default
         with self._lock:
             if dialect in self._failures:
-                raise told_before(str(self._failures[dialect]), self.wishes.worker)
+                error, self._failures[dialect] = self._failures[dialect], None
+                raise error or self._told
             if dialect not in self._stores:
                 try:
                     self._stores[dialect] = self._open(dialect)
                 except Exception as error:
-                    self._failures[dialect] = error
+                    self._failures[dialect] = None
+                    self._told = told_before(str(error), self.wishes.worker)
                     raise
+                if self._committing:
+                    self._stores[dialect].watch()
             return self._stores[dialect]
+
+    def prepare(self) -> None:
+        """Make the database of the app's engine; a failure is kept for the first who needs it."""
+        if self._stores or self._failures or not self.app_engines():
+            return
+        try:
+            self.store()
+        except Exception as error:
+            self._failures[self.default] = error
+
+    def begin_commits(self) -> None:
+        """A test is about to make real commits: have the databases put back after it."""
+        self._committing = self.dirty = True
+        for store in self.stores:
+            store.watch()
+
+    def app_engines(self) -> list[Engine]:
+        """SQLAlchemy's engines in this process, those that the test's sessions should resemble first."""
+        if not len(self._engines):
+            self._engines = WeakSet(pools.engines())
+        return sorted(self._engines, key=lambda engine: (not engine.dialect.is_async, engine.dialect.name != self._default))
+
+    def memory_engine(self) -> AsyncEngine | None:
+        """The app's async engine on a SQLite database in memory, which no other engine could reach."""
+        if "sqlalchemy" not in sys.modules:
+            return None
+        from sqlalchemy.ext.asyncio import AsyncEngine
+
+        for engine in self.app_engines():
+            database = engine.url.database or ""
+            if engine.dialect.is_async and Address(engine.dialect.name, database=database).in_memory:
+                return AsyncEngine(engine)
+        return None
+
+    def driver(self, dialect: str) -> str:
+        """The driver that the app uses, or one that is installed."""
+        for engine in self.app_engines():
+            if engine.dialect.name == dialect and engine.dialect.is_async:
+                return engine.dialect.driver
+        return schema.driver_of(dialect)
 
     @property
     def stores(self) -> list[Store]:
@@ -110,7 +166,6 @@ class Home:
 
     def _open(self, dialect: str) -> Store:
         wishes = self.wishes
-        pools.listen()
         self._run = self._run or RunDirectory(memory_base(), wishes.run)
         note = self._run.path / f"{OPENING_NOTE}-{dialect}"
         with self._run.locked():  # one worker builds the schema, or fails at it
@@ -147,15 +202,29 @@ class Home:
             create=wishes.create,
         )
 
+    def hold(self) -> None:
+        """An event loop needs the databases, until it calls `release`."""
+        self._holders += 1
+
+    def release(self) -> None:
+        """An event loop that has called `hold` ends."""
+        self._holders -= 1
+        if self._closing and not self._holders:
+            self._remove()
+
     def close(self) -> None:
-        """Remove all databases of this worker."""
-        for store in self._stores.values():
+        """Remove all databases of this worker, as soon as no event loop needs them any more."""
+        self._closing = True
+        if not self._holders:
+            self._remove()
+
+    def _remove(self) -> None:
+        for store in self.stores:
             store.close()
         self._stores.clear()
         pools.unlisten()
         if self._run is not None:
             self._run.leave()
-            self._run = None
 
 
 def told_before(error: str, worker: str) -> SchemaError:

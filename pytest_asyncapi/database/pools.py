@@ -26,36 +26,42 @@ PRIVATE_NAMES = {
 _template: sqlite3.Connection | None = None
 _records: WeakSet[ConnectionPoolEntry] = WeakSet()
 _engines: WeakSet[Engine] = WeakSet()
+_watchers = 0
 _listening = False
 
 
 def listen() -> None:
-    """Start to watch, where SQLAlchemy is used at all. It costs a call for each connection that is made."""
-    global _listening
-    if _listening or "sqlalchemy" not in sys.modules:
-        return
-    from sqlalchemy import event
-    from sqlalchemy.engine import Engine
-    from sqlalchemy.pool import Pool
+    """Start to watch; each call needs an `unlisten()`."""
+    global _watchers
+    _watchers += 1
+    refresh()
 
-    event.listen(Pool, "connect", _connected)
-    event.listen(Engine, "engine_connect", _used)
-    _listening = True
+
+def refresh() -> None:
+    """Watch SQLAlchemy if it has been imported by now; it is not imported for this."""
+    global _listening
+    if _watchers and not _listening and "sqlalchemy" in sys.modules:
+        _listening = True
+        _with_listeners("listen")
 
 
 def unlisten() -> None:
-    """Stop to watch."""
-    global _listening
-    if not _listening:
-        return
+    """Stop to watch, when nobody needs it any more."""
+    global _watchers, _listening
+    _watchers -= 1
+    if not _watchers and _listening:
+        _listening = False
+        _with_listeners("remove")
+        _engines.clear()
+
+
+def _with_listeners(what: str) -> None:
     from sqlalchemy import event
     from sqlalchemy.engine import Engine
     from sqlalchemy.pool import Pool
 
-    event.remove(Pool, "connect", _connected)
-    event.remove(Engine, "engine_connect", _used)
-    _listening = False
-    _engines.clear()
+    getattr(event, what)(Pool, "connect", _connected)
+    getattr(event, what)(Engine, "engine_connect", _used)
 
 
 def _used(connection: Connection) -> None:
@@ -160,6 +166,8 @@ async def roll_back_open_transactions() -> list[str]:
 
 async def dispose_engines() -> None:
     """Close the real connections that the engines made in this loop. Databases in memory stay."""
+    if not len(_engines):
+        return
     from sqlalchemy.ext.asyncio import AsyncEngine
     from sqlalchemy.pool import SingletonThreadPool, StaticPool
 
@@ -173,14 +181,12 @@ async def dispose_engines() -> None:
             engine.dispose()
 
 
-def spoken() -> list[str]:
-    """The dialects of the engines that exist, the async ones first."""
+def engines() -> list[Engine]:
+    """The engines that exist in this process; it takes a while to find them."""
     if "sqlalchemy" not in sys.modules:
         return []
     import gc
 
     from sqlalchemy.engine import Engine
 
-    engines = [each for each in gc.get_objects() if isinstance(each, Engine)]
-    engines.sort(key=lambda engine: not engine.dialect.is_async)
-    return list(dict.fromkeys(engine.dialect.name for engine in engines))
+    return [each for each in gc.get_objects() if isinstance(each, Engine)]

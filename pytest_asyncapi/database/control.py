@@ -1,0 +1,249 @@
+"""`Database`: the test database during one test, in the isolation of that test. It is what the `db` fixture gives."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import AsyncIterator
+from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+from pytest_asyncapi.database import pools
+from pytest_asyncapi.database.home import Home
+from pytest_asyncapi.database.interception import hooks
+from pytest_asyncapi.database.queries import Query, QueryLog
+from pytest_asyncapi.database.sandbox import Links, RollbackSandbox
+from pytest_asyncapi.database.store import Store
+from pytest_asyncapi.database.targets import Target
+from pytest_asyncapi.errors import DatabaseError, SandboxWarning
+
+if TYPE_CHECKING:
+    from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
+
+
+class Isolation(str):
+    """How a test is kept apart from the others: `rollback`, `commit` or `database`; and `reason`, who says so."""
+
+    __slots__ = ("reason",)
+    reason: str
+
+    def __new__(cls, name: str, reason: str = "the default") -> Isolation:
+        self = super().__new__(cls, name)
+        self.reason = reason
+        return self
+
+    def __repr__(self) -> str:
+        return f"{str(self)!r} ({self.reason})"
+
+
+class LoopDatabases:
+    """What lives as long as one event loop: physical connections, and the engine of the test's own sessions."""
+
+    def __init__(self, home: Home) -> None:
+        self.home = home
+        self.links = Links()
+        self.seeded = False
+        self._engines: dict[str, AsyncEngine] = {}
+
+    async def __aenter__(self) -> LoopDatabases:
+        self.home.hold()
+        await self.links.__aenter__()
+        return self
+
+    async def __aexit__(self, *exception: Any) -> None:
+        try:
+            await self.links.__aexit__(None, None, None)
+            await self.close_connections()
+            if self.seeded:  # by a lifespan that this loop's tests have shared
+                for store in self.home.stores:
+                    await store.reset(original=True)
+        finally:
+            self.home.release()
+
+    async def close_connections(self) -> None:
+        """Close the real connections of the app's engines, and of ours."""
+        await pools.dispose_engines()
+        for engine in self._engines.values():
+            await engine.dispose()
+        self._engines.clear()
+
+    def engine(self, target: Target) -> AsyncEngine:
+        """An engine of our own to a database of the harness."""
+        url = target.url(self.home.driver(target.dialect))
+        if url not in self._engines:
+            from sqlalchemy.ext.asyncio import create_async_engine
+
+            self._engines[url] = create_async_engine(url)
+        return self._engines[url]
+
+
+class Database:
+    """The control of a test's database; an async context manager for the length of the test.
+
+    `isolation` tells which isolation is in force and why. `queries` are the statements of this test, `warnings` what
+    the harness has to remark, `url` and `description` where the database is.
+    """
+
+    def __init__(self, home: Home, loop: LoopDatabases, isolation: Isolation, *, lock_timeout: float = 5.0) -> None:
+        self.isolation = isolation
+        self.warnings: list[str] = []
+        self._home = home
+        self._loop = loop
+        self._log = QueryLog()
+        self._stack = AsyncExitStack()
+        self._sessions: list[AsyncSession] = []
+        self._engine: AsyncEngine | None = None
+        self._sandbox: RollbackSandbox | None = None
+        self._lock_timeout = lock_timeout
+
+    # ---- where
+
+    @property
+    def dialect(self) -> str:
+        """`postgresql` or `sqlite`."""
+        return self._home.default
+
+    @property
+    def target(self) -> Target:
+        """Where the app's connections go in this test."""
+        target = self._home.target_of(self.dialect)
+        assert target is not None
+        return target
+
+    @property
+    def url(self) -> str:
+        """The database's address, in SQLAlchemy's spelling, with the driver that the app uses."""
+        return self.target.url(self._home.driver(self.dialect))
+
+    @property
+    def description(self) -> str:
+        """The database in words, for a report: its kind, its name and the isolation."""
+        return f"{self._home.store().description}, {self.isolation} isolation ({self.isolation.reason})"
+
+    # ---- what the test does with it
+
+    @property
+    def engine(self) -> AsyncEngine:
+        """An engine of the test's own. In rollback isolation what it has not committed is seen by the app."""
+        if self._engine is None:
+            app_engine = self._home.memory_engine()
+            if self._sandbox is not None:
+                self._engine = self._sandbox.engine(app_engine or self.url)
+            else:
+                self._engine = app_engine or self._loop.engine(self.target)
+        return self._engine
+
+    def session(self, session_class: type[AsyncSession] | None = None) -> AsyncSession:
+        """A new session of the test's own; it is closed at the end of the test. It reads what the app has committed.
+
+        `session_class` may be SQLModel's `AsyncSession`, or any other.
+        """
+        from pytest_asyncapi.database.sessions import fresh_session
+
+        session = fresh_session(self.engine, session_class)
+        self._sessions.append(session)
+        return session
+
+    @property
+    def queries(self) -> list[Query]:
+        """The statements that this test has made, in order; those of the harness itself are not among them."""
+        return self._log.queries
+
+    @property
+    def log(self) -> QueryLog:
+        """The statements, with what can be asked about them: `n_plus_one()`, `slowest()`, `by_request()`."""
+        return self._log
+
+    def assert_queries(self, count: int | None = None, *, at_most: int | None = None) -> AbstractContextManager[QueryLog]:
+        """Fail unless the block makes exactly `count` statements, or `at_most` so many."""
+        return self._log.assert_queries(count, at_most=at_most)
+
+    @asynccontextmanager
+    async def savepoint(self) -> AsyncIterator[None]:
+        """What is done in the block, by the test and by the app, is undone at its end."""
+        if self._sandbox is not None:
+            async with self._sandbox.savepoint():
+                yield
+        elif self.isolation == "database":
+            raise DatabaseError("db.savepoint() is there in rollback and commit isolation; this test has a database of its own")
+        else:
+            async with AsyncExitStack() as stack:
+                for store in self._home.stores:
+                    await stack.enter_async_context(store.snapshot())
+                yield
+
+    @asynccontextmanager
+    async def outside(self) -> AsyncIterator[None]:
+        """What connects in the block commits for the whole life of the event loop: for a lifespan that tests share."""
+        stores = self._home.stores
+        for store in stores:
+            store.watch()
+        try:
+            if self._sandbox is not None:
+                async with self._sandbox.outside():
+                    yield
+            else:
+                yield
+        finally:
+            self._loop.seeded = True
+            for store in stores:
+                await store.rebase()
+
+    # ---- the length of the test
+
+    async def __aenter__(self) -> Database:
+        enter = {"rollback": self._rollback, "commit": self._commit, "database": self._clone}[self.isolation]
+        pools.refresh()
+        if self._home.dirty:
+            await self._reset(self._home.stores)
+        await self._stack.enter_async_context(enter())
+        self._stack.enter_context(self._log)
+        return self
+
+    async def __aexit__(self, *exception: Any) -> None:
+        try:
+            for session in self._sessions:
+                await session.close()
+        finally:
+            await self._stack.aclose()
+        for text in self.warnings:
+            warnings.warn(text, SandboxWarning, stacklevel=2)
+
+    @asynccontextmanager
+    async def _rollback(self) -> AsyncIterator[None]:
+        sandbox = RollbackSandbox(hooks, self._loop.links, lock_timeout=self._lock_timeout)
+        async with sandbox:
+            self._sandbox = sandbox
+            yield
+        self.warnings += [*sandbox.warnings, *(str(leak) for leak in sandbox.leaks)]
+
+    @asynccontextmanager
+    async def _commit(self) -> AsyncIterator[None]:
+        self._home.begin_commits()
+        try:
+            yield
+        finally:
+            await self._reset(self._home.stores)
+
+    async def _reset(self, stores: list[Store]) -> None:
+        for store in stores:
+            found = await store.reset()
+            self.warnings += [f"at the end of a test in commit isolation: {text}" for text in found.left_open]
+            if found.remade:
+                await self._loop.close_connections()
+        self._home.dirty = False
+
+    @asynccontextmanager
+    async def _clone(self) -> AsyncIterator[None]:
+        await self._loop.close_connections()  # those to the worker's own database
+        dialect = self.dialect
+        store = self._home.store(dialect)
+        clone = await store.clone()
+        self._home.swap(dialect, clone)
+        try:
+            yield
+        finally:
+            await self._loop.close_connections()
+            self._home.swap(dialect, None)
+            store.discard(clone)
+            if self._home.memory_engine() is not None:  # it has no other address: put it back instead
+                await self._reset([store])
