@@ -13,14 +13,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-try:
-    from sqlalchemy.util.concurrency import await_, greenlet_spawn  # SQLAlchemy 2.1
-except ImportError:
-    from sqlalchemy.util import await_only as await_  # SQLAlchemy 2.0
-    from sqlalchemy.util import greenlet_spawn
-
 from pytest_asyncapi.database import waits
 from pytest_asyncapi.database.frames import Member
+from pytest_asyncapi.database.greenlets import await_, greenlet_spawn
 from pytest_asyncapi.database.statements import Kind, is_script, kind_of, split, split_sqlite
 from pytest_asyncapi.errors import SandboxError
 
@@ -38,12 +33,15 @@ class AdaptedLink:
     `fairy` is SQLAlchemy's proxy of the connection while it is checked out; `give_back` is called in the end.
     """
 
-    def __init__(self, fairy: Any, dialect: Any, name: str, give_back: Callable[[], None]) -> None:
+    def __init__(self, fairy: Any, dialect: Any, name: str, give_back: Callable[[], None], held: Any = None) -> None:
         self.fairy = fairy
         self.connection = fairy.dbapi_connection
         self.dialect = dialect
         self.driver = dialect.driver
         self.name = name
+        self.held = held
+        """Keeps the place of an in-memory database in the app's pool."""
+        self.exclusive = held is not None
         self.deferrable = False
         self.sqlite = dialect.name == "sqlite"
         self.autocommit = False

@@ -29,7 +29,7 @@ def address_of(dialect: Any, args: tuple[Any, ...], options: dict[str, Any]) -> 
         name,
         driver,
         host if isinstance(host, str) else ",".join(host),
-        int(port) if str(port or "").isdigit() else None,
+        int(port) if port is not None and str(port).isdigit() else None,
         str(options.get("user") or ""),
         str(options.get("dbname") or options.get("database") or options.get("db") or ""),
     )
@@ -40,7 +40,7 @@ def redirected(
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """The arguments for the same driver that lead to `target`."""
     if target.dialect == "sqlite":
-        return (target.database, *args[1:]), {**options, "uri": False} if "uri" in options else options
+        return (target.database, *args[1:]), ({**options, "uri": False} if "uri" in options else options)
     kept = {key: value for key, value in options.items() if key not in _ADDRESS}
     name = "database" if dialect.driver == "pg8000" else "dbname"
     given = {"host": target.host, "port": target.port, "user": target.user, "password": target.password}
@@ -51,7 +51,8 @@ def redirected(
 
 _ADDRESS = {
     "host", "hostaddr", "port", "user", "password", "dbname", "database", "passfile", "service", "conninfo", "dsn",
-    "sslmode", "sslrootcert", "sslcert", "sslkey", "ssl_context", "channel_binding", "target_session_attrs", "unix_sock",
+    "sslmode", "sslrootcert", "sslcert", "sslkey", "ssl_context", "channel_binding", "target_session_attrs",
+    "unix_sock",
 }  # fmt: skip
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import asyncpg  # type: ignore[import-untyped]
+import asyncpg
 
 _HAS_DEFERRABLE = "SELECT EXISTS (SELECT FROM pg_catalog.pg_constraint WHERE condeferrable)"
 _CHECK = "SAVEPOINT asyncapi_check; SET CONSTRAINTS ALL IMMEDIATE"
@@ -43,6 +43,7 @@ class AsyncpgLink:
     """One connection to PostgreSQL. Its protocol object does the talking for all virtual connections."""
 
     driver = "asyncpg"
+    exclusive = False
 
     def __init__(self, connection: asyncpg.Connection, name: str) -> None:
         self.connection = connection

@@ -23,6 +23,8 @@ class Link(Protocol):
 
     name: str
     driver: str
+    exclusive: bool
+    """Whether the database is nothing but this connection: SQLite's `:memory:`."""
     deferrable: bool
     """Whether the database has constraints that are checked only when a transaction commits."""
 
@@ -130,7 +132,7 @@ async def finish(work: Coroutine[Any, Any, T]) -> T:
 
 
 def awaits(waiting: asyncio.Task[Any] | None, awaited: asyncio.Task[Any] | None) -> bool:
-    """Whether the first task cannot go on before the second ends: directly, through other tasks, or through gather()."""
+    """Whether the first task cannot go on before the second ends: itself, through other tasks, or through gather()."""
     if waiting is None or awaited is None:
         return False
     seen: set[int] = set()

@@ -1,7 +1,7 @@
 """The one place that all database connections of the process pass while tests run.
 
-`hooks` is installed once a run. From then on every connection of SQLAlchemy and asyncpg, whenever its engine or pool was
-made, goes where the redirect in force says; and while a sandbox is active, it is a virtual one of that sandbox.
+`hooks` is installed once a run. From then on every connection of SQLAlchemy and asyncpg, whenever its engine or pool
+was made, goes where the redirect in force says; and while a sandbox is active, it is a virtual one of that sandbox.
 """
 
 from __future__ import annotations
@@ -88,9 +88,10 @@ class Hooks:
         sandbox = self._sandboxes[-1]
         if sandbox.loop is not _running_loop():
             raise SandboxError(
-                "the app connects to its database in another event loop than that of the test (a thread, or Starlette's "
-                "TestClient, which runs the app in a thread). The connection of the sandbox belongs to the test's loop: use "
-                'the `client` fixture, or give this test real connections: @pytest.mark.db(isolation="commit").'
+                "the app connects to its database in another event loop than that of the test (a thread, or "
+                "Starlette's TestClient, which runs the app in a thread). The connection of the sandbox belongs to the "
+                "test's loop: use the `client` fixture, or give this test real connections: "
+                '@pytest.mark.db(isolation="commit").'
             )
         return sandbox
 

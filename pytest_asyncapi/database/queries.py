@@ -73,7 +73,8 @@ class Query:
         many = " (many)" if self.many else ""
         failed = f"  !! {type(self.error).__name__}" if self.error is not None else ""
         request = f"  [{self.request}]" if self.scope is not None else ""
-        return f"{self.seconds * 1000:7.2f} ms  {_short(self.sql)}{many}{request}{failed}\n{'':12}{self.site or '(no line of yours)'}"
+        line = f"{self.seconds * 1000:7.2f} ms  {_short(self.sql)}{many}{request}{failed}"
+        return f"{line}\n{'':12}{self.site or '(no line of yours)'}"
 
 
 @dataclass(frozen=True)

@@ -77,9 +77,9 @@ class Links:
             link = await finish(self._open(key, opener))  # a cancelled request must not leave half a link behind
         if link.driver != driver:
             raise SandboxError(
-                f"the app uses the database {link.name!r} through {link.driver} and through {driver}. A test that is isolated "
-                "by rollback has one connection for each database, which two drivers cannot share: use one driver, or give "
-                'this test real connections: @pytest.mark.db(isolation="commit").'
+                f"the app uses the database {link.name!r} through {link.driver} and through {driver}. A test that is "
+                "isolated by rollback has one connection for each database, which two drivers cannot share: use one "
+                'driver, or give this test real connections: @pytest.mark.db(isolation="commit").'
             )
         return link  # type: ignore[return-value]
 
@@ -99,7 +99,7 @@ class Links:
 
 
 class RollbackSandbox:
-    """One test's databases, on one physical connection each, in one transaction each, which is rolled back at the end."""
+    """The databases of one test: a connection each, in a transaction each, which is rolled back at the end."""
 
     def __init__(self, hooks: Hooks, links: Links | None = None, *, lock_timeout: float = 5.0) -> None:
         self.hooks = hooks
@@ -160,10 +160,33 @@ class RollbackSandbox:
         return transparent_engine(engine)
 
     @asynccontextmanager
+    async def savepoint(self) -> AsyncIterator[None]:
+        """Everything that is done in this block, by the test and by the app, is undone when it ends."""
+        before = list(self._schedulers.values())
+        members = [await scheduler.enter_savepoint() for scheduler in before]
+        try:
+            yield
+        finally:
+            for scheduler in self._schedulers.values():
+                if scheduler not in before:
+                    await scheduler.leave_savepoint(None)
+            for member in reversed(members):
+                await member.scheduler.leave_savepoint(member)
+
+    @asynccontextmanager
     async def outside(self) -> AsyncIterator[None]:
         """Connections made in this block, and in tasks that it starts while it lasts, are real, and really commit."""
         for scheduler in list(self._schedulers.values()):
-            await scheduler.pause()
+            paused = await scheduler.pause()
+            if not scheduler.link.exclusive:
+                continue
+            if not paused:
+                raise SandboxError(
+                    f"outside(): the in-memory database {scheduler.link.name!r} is one connection, and the test has "
+                    "written to it already. Do what has to be committed before that."
+                )
+            await self.links.release(scheduler.link)
+            del self._schedulers[id(scheduler.link)]
         redirect = Outside(self.hooks.rule())
         token = route.set(redirect)
         try:

@@ -8,7 +8,7 @@ savepoints form a stack: releasing one destroys all above it. So only the top fr
 - everybody else waits, in order of arrival;
 - a frame that ends below others is ended when it comes up.
 
-A wait that can never end is an error at once; one in which nothing moved for `lock_timeout` seconds is an error then.
+A wait that can never end is an error, which `turns.py` finds.
 """
 
 from __future__ import annotations
@@ -22,10 +22,8 @@ from typing import Any
 from pytest_asyncapi.database import waits
 from pytest_asyncapi.database.frames import Frame, Link, Member, ancestry, awaits, enter_context, finish
 from pytest_asyncapi.database.statements import Kind
-from pytest_asyncapi.database.waits import Waiter
-from pytest_asyncapi.errors import SandboxClosed, SandboxDeadlock, SandboxEntangled, SandboxTimeout
-
-POLL = 0.02  # seconds between two looks at those who wait: a task may have begun to await another one meanwhile
+from pytest_asyncapi.database.turns import Turns
+from pytest_asyncapi.errors import SandboxClosed, SandboxEntangled
 
 
 class Scheduler:
@@ -38,18 +36,17 @@ class Scheduler:
         self.lock_timeout = lock_timeout
         self.stack: list[Frame] = []
         self.begun = False
-        self.closed = False
         self._warn = warn
         self._warned: set[str] = set()
         self._kept = False
         self._lost: str | None = None
         """What a rollback undid of others; told when somebody could miss it, and not at the end of a test."""
-        self._waiters: list[Waiter] = []
-        self._user: Member | None = None
-        self._moved = 0.0
-        self._timer: asyncio.Handle | None = None
-        self._idle = asyncio.Event()
-        self._idle.set()
+        self._turns = Turns(link.name, lock_timeout)
+
+    @property
+    def closed(self) -> bool:
+        """Whether the test is over."""
+        return self._turns.closed
 
     # ---- the verbs of a virtual connection
     async def begin(self, member: Member, *, read_only: bool = False) -> None:
@@ -63,7 +60,7 @@ class Scheduler:
             top = self.stack[-1] if self.stack else None
             return [] if top is None or self._may_nest(top, task, descends) else [top]
 
-        await self._acquire(member, "begin a transaction", blockers)
+        await self._turns.acquire(member, "begin a transaction", blockers)
         host = self._host()
         frame = Frame(member, task, read_only=read_only)
         try:
@@ -86,34 +83,33 @@ class Scheduler:
         try:
             yield
         finally:
-            self._release()
+            self._turns.release()
 
     async def take_turn(self, member: Member, sql: str, kind: Kind) -> None:
         """The first half of `turn()`, for code that has to `release()` where it cannot await."""
         frame = self._frame_of(member)
         task = asyncio.current_task()
-        await self._acquire(member, "run a statement", lambda: self._above(frame, task))
+        await self._turns.acquire(member, "run a statement", lambda: self._above(frame, task))
         try:
             await self._prepare(frame, kind)
         except BaseException:
-            self._release()
+            self._turns.release()
             raise
         if sql:
             frame.last_sql = sql
 
     def release(self, member: Member) -> None:
         """The second half of `turn()`."""
-        if self._user is member:
-            self._release()
+        self._turns.release(member)
 
     @asynccontextmanager
     async def wire(self, member: Member) -> AsyncIterator[None]:
         """Have the connection for a message that is legal in any state of the transaction."""
-        await self._acquire(member, "use the connection", list)
+        await self._turns.acquire(member, "use the connection", list)
         try:
             yield
         finally:
-            self._release()
+            self._turns.release()
 
     async def commit(self, member: Member) -> str:
         """End the transaction of `member`; returns what the database says: an aborted one is rolled back."""
@@ -135,14 +131,11 @@ class Scheduler:
     # ---- the life of the scheduler
     async def close(self) -> list[Frame]:
         """End the outer transaction, and with it everything; returns the transactions that nobody had ended."""
-        self.closed = True
-        for waiter in self._waiters:
-            if not waiter.future.done():
-                waiter.future.set_exception(SandboxClosed(waits.closed(waiter.member)))
+        self._turns.close()
         leaked = [frame for frame in self.stack if frame.ended is None and not frame.member.transparent]
         try:
             async with asyncio.timeout(self.lock_timeout):
-                await self._idle.wait()
+                await self._turns.idle()
                 if self.begun:
                     await self.link.control("ROLLBACK")
         except Exception as error:
@@ -157,16 +150,52 @@ class Scheduler:
             self._forget()
         return leaked
 
-    async def pause(self) -> None:
-        """End the outer transaction for as long as nobody needs one; the next transaction begins a new one."""
+    async def enter_savepoint(self) -> Member:
+        """Begin a part of the test that `leave_savepoint()` undoes whole, whatever is committed in it."""
+        member = Member(self, "savepoint of the test", transparent=True)
+        await self._turns.acquire(member, "set a savepoint", list)
+        await finish(self._open(Frame(member, asyncio.current_task())))
+        return member
+
+    async def leave_savepoint(self, member: Member | None) -> None:
+        """Undo everything since `enter_savepoint()`; with None everything in this test.
+
+        Transactions that began since and are open stay open, without what they did.
+        """
+        frame = member.frame if member is not None else None
+        task = asyncio.current_task()
+        helper = member or Member(self, "savepoint of the test")
+        await self._turns.acquire(helper, "return to a savepoint", lambda: self._above(frame, task))
+        await finish(self._rewind(frame))
+
+    async def _rewind(self, frame: Frame | None) -> None:
+        try:
+            kept = [other for other in self._over(frame) if other.ended is None]
+            if frame is None:
+                undo = ["ROLLBACK", "BEGIN"] if self.begun else []
+                self.stack, self._kept = [], False
+            else:
+                undo = [f"ROLLBACK TO SAVEPOINT {frame.savepoint}", f"RELEASE SAVEPOINT {frame.savepoint}"]
+                frame.open, frame.member.frame = False, None
+                self.stack = self.stack[: self.stack.index(frame)]
+            await self.link.control(*undo, *(f"SAVEPOINT {other.savepoint}" for other in kept))
+            for other in kept:
+                other.wrote, other.hosted, other.lodgers = False, 0, 0
+            self.stack += kept
+        finally:
+            self._turns.release()
+
+    async def pause(self) -> bool:
+        """End the outer transaction, if nothing is in it, and say so; the next transaction begins a new one."""
         member = Member(self, "the sandbox")
-        await self._acquire(member, "step outside", lambda: list(self.stack))
+        await self._turns.acquire(member, "step outside", lambda: list(self.stack))
         try:
             if self.begun and not self._kept:
                 await finish(self.link.control("ROLLBACK"))
                 self.begun = False
+            return not self.begun
         finally:
-            self._release()
+            self._turns.release()
 
     def warn_once(self, text: str) -> None:
         """Warn of something, however often it happens in this test."""
@@ -182,9 +211,6 @@ class Scheduler:
                 frame.member.stale = True
         self.stack.clear()
         self.begun = False
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
 
     # ---- who may
     def _may_nest(self, top: Frame, task: asyncio.Task[Any] | None, descends: tuple[Frame, ...]) -> bool:
@@ -196,11 +222,13 @@ class Scheduler:
         """Whether waiting for `frame` to end would be in vain: it cannot end before this task goes on."""
         return frame.task is None or frame.task is task or frame.task.done() or awaits(frame.task, task)
 
-    def _above(self, frame: Frame, task: asyncio.Task[Any] | None) -> list[Frame]:
+    def _above(self, frame: Frame | None, task: asyncio.Task[Any] | None) -> list[Frame]:
         """The transactions over `frame` that have to end before it may go on."""
         return [other for other in self._over(frame) if other.ended is not None or not self._yields_to(other, task)]
 
-    def _over(self, frame: Frame) -> list[Frame]:
+    def _over(self, frame: Frame | None) -> list[Frame]:
+        if frame is None:
+            return list(self.stack)
         return self.stack[self.stack.index(frame) + 1 :] if frame in self.stack else []
 
     def _host(self) -> Frame | None:
@@ -217,70 +245,6 @@ class Scheduler:
             raise SandboxClosed(waits.closed(member))
         return member.frame
 
-    async def _acquire(self, member: Member, what: str, blockers: Callable[[], list[Frame]]) -> None:
-        """Wait until nobody uses the connection and nobody blocks `member`, and then use it."""
-        if self.closed:
-            raise SandboxClosed(waits.closed(member))
-        if self._user is None and not blockers() and not any(waiter.ready() for waiter in self._waiters):
-            self._use(member)
-            return
-        loop = asyncio.get_running_loop()
-        waiter = Waiter(member, what, blockers, asyncio.current_task(), loop.create_future(), loop.time())
-        self._waiters.append(waiter)
-        waits.waiting.add(waiter)
-        self._watch()
-        try:
-            await waiter.future
-        except asyncio.CancelledError:
-            if waiter.granted:
-                self._release()  # it was our turn already
-            raise
-        finally:
-            self._waiters.remove(waiter)
-            waits.waiting.discard(waiter)
-
-    def _use(self, member: Member) -> None:
-        self._user = member
-        self._idle.clear()
-
-    def _release(self) -> None:
-        self._user = None
-        self._moved = asyncio.get_running_loop().time()
-        self._idle.set()
-        self._grant()
-
-    def _grant(self) -> None:
-        """Give the connection to the first who may have it."""
-        if self._user is not None or self.closed:
-            return
-        for waiter in self._waiters:
-            if waiter.ready():
-                self._use(waiter.member)
-                waiter.granted = True
-                waiter.future.set_result(None)
-                return
-
-    # ---- waits that cannot end
-    def _watch(self) -> None:
-        if self._timer is None:
-            self._timer = asyncio.get_running_loop().call_soon(self._look)
-
-    def _look(self) -> None:
-        """Look whether somebody may go on by now, for a task may have begun to await another, and who never will."""
-        self._timer = None
-        self._grant()
-        loop = asyncio.get_running_loop()
-        for waiter in self._waiters:
-            if waiter.future.done():
-                continue
-            circle = waits.circle(waiter)
-            if circle:
-                waiter.future.set_exception(SandboxDeadlock(waits.deadlock(self, waiter, circle)))
-            elif self._user is None and loop.time() - max(self._moved, waiter.since) >= self.lock_timeout:
-                waiter.future.set_exception(SandboxTimeout(waits.timeout(self, waiter)))
-        if any(not waiter.future.done() for waiter in self._waiters):
-            self._timer = loop.call_later(min(POLL, self.lock_timeout), self._look)
-
     # ---- what is sent
     async def _open(self, frame: Frame) -> None:
         start = [] if self.begun else ["BEGIN"]
@@ -294,13 +258,13 @@ class Scheduler:
             frame.open = False
             raise
         finally:
-            self._release()
+            self._turns.release()
 
     async def _prepare(self, frame: Frame, kind: Kind) -> None:
         """Note what a statement does to the frames, before it runs."""
         over = [other for other in self._over(frame) if other.ended is None]
         if over and kind is Kind.SAVEPOINT:
-            raise SandboxEntangled(waits.entangled(self, frame, "use a savepoint", over))
+            raise SandboxEntangled(waits.entangled(self.link.name, frame, "use a savepoint", over))
         if frame.hosted and not frame.wrote and not over:
             # Nothing of its own to undo: let it begin anew above what others committed, which then no rollback undoes.
             await finish(self.link.control(f"RELEASE SAVEPOINT {frame.savepoint}", f"SAVEPOINT {frame.savepoint}"))
@@ -317,21 +281,21 @@ class Scheduler:
         task = asyncio.current_task()
         what = "roll back" if rollback else "commit"
         try:
-            await self._acquire(member, what, lambda: self._above(frame, task))
+            await self._turns.acquire(member, what, lambda: self._above(frame, task))
         except BaseException:
             self.abandon(member)  # whatever it was: this transaction does not go on
             raise
         if not frame.open:  # dropped while it waited
-            self._release()
+            self._turns.release()
             return "ROLLBACK"
         member.frame = None
         over = [other for other in self._over(frame) if other.ended is None]
         if not over:
             return await finish(self._close(frame, rollback=rollback))
         frame.ended = "rollback" if rollback and frame.wrote else "commit"
-        self._release()
+        self._turns.release()
         if frame.ended == "rollback":
-            raise SandboxEntangled(waits.entangled(self, frame, "roll back its writes", over))
+            raise SandboxEntangled(waits.entangled(self.link.name, frame, "roll back its writes", over))
         return "ROLLBACK" if rollback else "COMMIT"
 
     async def _close(self, frame: Frame, *, rollback: bool) -> str:
@@ -342,7 +306,7 @@ class Scheduler:
             try:
                 await self._surface()
             finally:
-                self._release()
+                self._turns.release()
 
     async def _surface(self) -> None:
         while self.stack and (frame := self.stack[-1]).ended is not None:
@@ -353,11 +317,11 @@ class Scheduler:
 
     async def _settle(self, member: Member) -> None:
         with contextlib.suppress(SandboxClosed):
-            await self._acquire(member, "clean up", list)
+            await self._turns.acquire(member, "clean up", list)
             try:
                 await self._surface()
             finally:
-                self._release()
+                self._turns.release()
 
     async def _pop(self, frame: Frame, *, rollback: bool) -> str:
         keeps = not rollback or (not frame.wrote and frame.hosted > 0 and not frame.read_only)
@@ -376,7 +340,7 @@ class Scheduler:
         if not kept and frame.hosted:
             self._lost = waits.undoes_commits(frame)
         if not kept and frame.lodgers:
-            raise SandboxEntangled(waits.undoes_lodgers(self, frame))
+            raise SandboxEntangled(waits.undoes_lodgers(self.link.name, frame))
         return "ROLLBACK" if rollback or not (kept or frame.read_only) else "COMMIT"
 
     async def _keep(self, frame: Frame) -> bool:

@@ -6,13 +6,13 @@ from typing import Any
 
 from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
-from sqlalchemy.orm import ORMExecuteState, Session
+from sqlalchemy.orm import ORMExecuteState
 
 FRESH = {"populate_existing": True}
 
 
 class FreshSession(AsyncSession):
-    """An `AsyncSession` whose reads bring what others have committed meanwhile into the objects that it knows already."""
+    """An `AsyncSession` whose reads bring what others have committed since into the objects that it knows already."""
 
     async def get(self, entity: Any, ident: Any, **options: Any) -> Any:
         """As `AsyncSession.get()`, but always from the database."""
@@ -33,6 +33,3 @@ def fresh_session(engine: AsyncEngine, session_class: type[AsyncSession] | None 
 def _populate_existing(state: ORMExecuteState) -> None:
     if state.is_select and not state.is_column_load and not state.is_relationship_load:
         state.update_execution_options(**FRESH)
-
-
-__all__ = ["FreshSession", "Session", "fresh_session"]

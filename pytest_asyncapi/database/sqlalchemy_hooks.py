@@ -1,13 +1,13 @@
 """The hooks in SQLAlchemy: where every checkout of every engine passes, and where every connection is made.
 
 `Pool.connect` is the first: while a sandbox is active, it answers from a `SandboxPool` in place of the engine's pool.
-So engines may be older or younger than the test, need no registry, and nothing has to be put back. `DefaultDialect.connect`
-is the second: it has the arguments that the driver is about to get, and changes the address in them.
+So engines may be older or younger than the test, need no registry, and nothing has to be put back.
+`DefaultDialect.connect` is the second: it has the arguments that the driver is about to get, and changes the address
+in them.
 """
 
 from __future__ import annotations
 
-import asyncio
 import functools
 from collections.abc import Callable
 from contextvars import ContextVar
@@ -19,9 +19,10 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import Pool, StaticPool
 from sqlalchemy.pool.base import _ConnectionRecord
 
-from pytest_asyncapi.database.adapted import AdaptedLink, VirtualConnection, await_, greenlet_spawn
+from pytest_asyncapi.database.adapted import AdaptedLink, VirtualConnection
 from pytest_asyncapi.database.addresses import Peeked, address_of, redirected
 from pytest_asyncapi.database.frames import Member
+from pytest_asyncapi.database.greenlets import await_, greenlet_spawn
 from pytest_asyncapi.database.interception import hooks as the_hooks
 from pytest_asyncapi.database.sites import callers
 from pytest_asyncapi.database.targets import MARK_QUERY, Address
@@ -49,9 +50,11 @@ class SandboxPool(Pool):
     """Hands out virtual connections in the place of an engine's pool, whose events, dialect and reset it shares."""
 
     def __init__(self, origin: Pool, *, transparent: bool = False) -> None:
-        super().__init__(self._connect_virtual, dialect=origin._dialect, reset_on_return=origin._reset_on_return)
+        creator: Any = self._connect_virtual
+        super().__init__(creator, dialect=origin._dialect, reset_on_return=origin._reset_on_return)
         self.__dict__["dispatch"] = origin.dispatch
         self.origin = origin
+        self.driver = str(origin._dialect.driver)  # type: ignore[union-attr]
         self.transparent = transparent
         self.label = "the test's session" if transparent else "SQLAlchemy connection"
         self._idle: list[Any] = []
@@ -65,9 +68,11 @@ class SandboxPool(Pool):
             record = self._idle.pop()
             if _rejoin(record, sandbox):
                 return record
-        if self.origin._dialect.driver == "asyncpg":
+        if self.driver == "asyncpg":
             return _ConnectionRecord(self)  # the hook under asyncpg gives the virtual connection
-        link = await_(self._link(sandbox))
+        link: AdaptedLink = await_(self._link(sandbox))
+        if link.held is not None:
+            link.held.move_to(self.origin)
         record = _ConnectionRecord(self, connect=False)
         member = Member(sandbox.scheduler(link), self.label, transparent=self.transparent)
         record.dbapi_connection = VirtualConnection(link, member)
@@ -96,9 +101,7 @@ class SandboxPool(Pool):
     # ---- the physical connection of aiosqlite and psycopg
     async def _link(self, sandbox: RollbackSandbox) -> AdaptedLink:
         key, address = self._where()
-        return await sandbox.links.get(
-            key, self.origin._dialect.driver, functools.partial(self._open, sandbox.links, address)
-        )
+        return await sandbox.links.get(key, self.driver, functools.partial(self._open, address))
 
     def _where(self) -> tuple[Any, Address | None]:
         """Which database the engine means, without connecting to it."""
@@ -110,8 +113,9 @@ class SandboxPool(Pool):
         target = the_hooks.rule().target_for(address, _where())
         return target or address, address
 
-    async def _open(self, links: Links, address: Address | None) -> AdaptedLink:
-        return await greenlet_spawn(self._open_sync, address)
+    async def _open(self, address: Address | None) -> AdaptedLink:
+        link: AdaptedLink = await greenlet_spawn(self._open_sync, address)
+        return link
 
     def _open_sync(self, address: Address | None) -> AdaptedLink:
         origin = self.origin
@@ -121,12 +125,46 @@ class SandboxPool(Pool):
             fairy = _connect(pool)  # the app's connect listeners run here, before the transaction begins
         finally:
             _physical.reset(token)
-        own = pool is origin
-        give_back = fairy.close if own else functools.partial(_close_pool, fairy, pool)
-        name = address.database if address is not None else str(origin._dialect.name)
-        link = AdaptedLink(fairy, origin._dialect, name or ":memory:", give_back)
+        name = (address.database if address is not None else "") or ":memory:"
+        if pool is origin:
+            held = Held(origin)
+            link = AdaptedLink(fairy, origin._dialect, name, held.give_back, held)
+        else:
+            link = AdaptedLink(fairy, origin._dialect, name, functools.partial(_close_pool, fairy, pool))
         link.prepare()
         return link
+
+
+class Held:
+    """Sits in a StaticPool, whose one connection is its database, while a sandbox has that connection.
+
+    An app that disposes of its engine at shut-down would close the sandbox's connection otherwise.
+    """
+
+    dbapi_connection = True  # what dispose() looks at
+
+    def __init__(self, pool: Pool) -> None:
+        self._record = pool.__dict__["connection"]
+        self._homes = [pool]
+        pool.__dict__["connection"] = self
+
+    def move_to(self, pool: Pool) -> None:
+        """The engine has another pool by now."""
+        if "connection" not in pool.__dict__:
+            pool.__dict__["connection"] = self
+            self._homes.append(pool)
+
+    def close(self) -> None:
+        """What dispose() calls."""
+
+    def give_back(self) -> None:
+        """The sandbox is over: the pool has its connection again, unless it was disposed of."""
+        self._record.checkin()
+        homes = [pool for pool in self._homes if pool.__dict__.get("connection") is self]
+        for pool in homes:
+            pool.__dict__["connection"] = self._record
+        if not homes:
+            self._record.close()
 
 
 def _close_pool(fairy: Any, pool: Pool) -> None:
@@ -161,10 +199,11 @@ def _where() -> str:
 def _sandbox_pool(origin: Pool, links: Links, *, transparent: bool = False) -> SandboxPool:
     """The pool that stands in for `origin`; it lives as long as `origin`, or until the links are others."""
     name = "_asyncapi_transparent" if transparent else "_asyncapi_pool"
-    kept, pool = origin.__dict__.get(name, (None, None))
-    if kept is not links or pool is None:
-        pool = SandboxPool(origin, transparent=transparent)
-        origin.__dict__[name] = (links, pool)
+    kept: tuple[Links, SandboxPool] | None = origin.__dict__.get(name)
+    if kept is not None and kept[0] is links:
+        return kept[1]
+    pool = SandboxPool(origin, transparent=transparent)
+    origin.__dict__[name] = (links, pool)
     return pool
 
 
@@ -173,7 +212,10 @@ def transparent_engine(engine: AsyncEngine | URL | str) -> AsyncEngine:
     if not isinstance(engine, AsyncEngine):
         engine = create_async_engine(engine)
     sync = engine.sync_engine
-    own = Engine(SandboxPool(sync.pool, transparent=True), sync.dialect, sync.url)
+    sandbox = the_hooks.sandbox()
+    if sandbox is None:
+        raise SandboxError("the engine of a test is made inside of its sandbox")
+    own = Engine(_sandbox_pool(sync.pool, sandbox.links, transparent=True), sync.dialect, sync.url)
     own.dispatch._update(sync.dispatch)
     return AsyncEngine(own)
 
@@ -183,7 +225,10 @@ def attach(hooks: Hooks) -> Callable[[], None]:
     dialect_connect = DefaultDialect.connect
 
     def pool_connect(pool: Pool) -> Any:
-        if isinstance(pool, SandboxPool) or _physical.get() or not hooks.active:
+        if isinstance(pool, SandboxPool) or _physical.get():
+            return _connect(pool)
+        if not hooks.active:
+            _refuse_held(pool)
             return _connect(pool)
         if not pool._dialect.is_async:
             _refuse_sync(pool)
@@ -216,7 +261,7 @@ def attach(hooks: Hooks) -> Callable[[], None]:
         return connection
 
     Pool.connect = pool_connect  # type: ignore[method-assign, assignment]
-    DefaultDialect.connect = connect  # type: ignore[method-assign]
+    DefaultDialect.connect = connect  # type: ignore[method-assign, assignment]
 
     def detach() -> None:
         Pool.connect = _connect  # type: ignore[method-assign]
@@ -237,6 +282,14 @@ def _peek(pool: Pool) -> Address | None:
     return peeked.address if isinstance(peeked, Peeked) else None
 
 
+def _refuse_held(pool: Pool) -> None:
+    if isinstance(pool.__dict__.get("connection"), Held):
+        raise SandboxError(
+            "this in-memory database is one connection, which the sandbox of the test has at this moment. Step out of "
+            "the sandbox with `async with db.outside()` before the test writes to it."
+        )
+
+
 def _refuse_sync(pool: Pool) -> None:
     """A synchronous engine cannot share the connection of a sandbox, and would really commit."""
     if not isinstance(pool._dialect, DefaultDialect):
@@ -245,7 +298,7 @@ def _refuse_sync(pool: Pool) -> None:
     if address.in_memory if address is not None else pool._dialect.name == "sqlite":
         return
     raise SandboxError(
-        f"a synchronous engine connects to {address or pool._dialect.name} at {_where() or '(no line of yours)'}. A test that is "
-        "isolated by rollback has one connection, which only asyncio code can share, so this one would really commit. Give the "
-        'test real connections, which are reset afterwards: @pytest.mark.db(isolation="commit").'
+        f"a synchronous engine connects to {address or pool._dialect.name} at {_where() or '(no line of yours)'}. "
+        "A test that is isolated by rollback has one connection, which only asyncio code can share, so this one "
+        'would really commit. Give the test real connections, which are reset afterwards: @pytest.mark.db(isolation="commit").'
     )

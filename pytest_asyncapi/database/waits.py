@@ -8,18 +8,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pytest_asyncapi.database.frames import Frame, Member
 from pytest_asyncapi.database.sites import Site, callers, task_sites
 
-if TYPE_CHECKING:
-    from pytest_asyncapi.database.scheduler import Scheduler
-
-FIX = (
-    "What to do: commit, roll back or close the holder's session before it waits for the other party; or give this test\n"
-    'real connections, which do not wait for one another: @pytest.mark.db(isolation="commit").'
-)
+SHARED = "A test that is isolated by rollback has one connection to a database, and all transactions share it."
+REAL = 'give this test real connections: @pytest.mark.db(isolation="commit").'
+FIX = f"""What to do: commit, roll back or close the holder's session before it waits for the other party;
+or {REAL}"""
 _SQL_LIMIT = 120
 
 
@@ -84,13 +81,13 @@ def _stands_for(task: asyncio.Task[Any]) -> Iterable[asyncio.Task[Any]]:
         pending.extend(getattr(future, "_children", ()))
 
 
-def timeout(scheduler: Scheduler, waiter: Waiter) -> str:
+def timeout(name: str, waiter: Waiter, limit: float) -> str:
     """Nothing moved for too long."""
     return "\n".join(
         [
-            f"database sandbox {scheduler.link.name!r}: {waiter.name} waited to {waiter.what},",
-            f"and no transaction moved for {scheduler.lock_timeout:g} s. All transactions of a test that is isolated by rollback",
-            "share one connection, and it is held:",
+            f"database sandbox {name!r}: {waiter.name} waited to {waiter.what},",
+            f"and no transaction moved for {limit:g} s.",
+            SHARED,
             *(_holder(frame) for frame in reversed(waiter.blockers())),
             _waiter(waiter),
             FIX,
@@ -98,13 +95,13 @@ def timeout(scheduler: Scheduler, waiter: Waiter) -> str:
     )
 
 
-def deadlock(scheduler: Scheduler, waiter: Waiter, frames: list[Frame]) -> str:
+def deadlock(name: str, waiter: Waiter, frames: list[Frame]) -> str:
     """Everybody in a circle waits for the next one."""
     return "\n".join(
         [
-            f"database sandbox {scheduler.link.name!r}: {waiter.name} waits to {waiter.what},",
-            "and can never have its turn: those that hold the connection wait for it in a circle.",
-            "All transactions of a test that is isolated by rollback share one connection for each database.",
+            f"database sandbox {name!r}: {waiter.name} waits to {waiter.what},",
+            "and can never have its turn: those that hold the connection wait for it, in a circle.",
+            SHARED,
             *(_holder(frame) for frame in frames),
             _waiter(waiter),
             FIX,
@@ -112,29 +109,40 @@ def deadlock(scheduler: Scheduler, waiter: Waiter, frames: list[Frame]) -> str:
     )
 
 
-def entangled(scheduler: Scheduler, frame: Frame, what: str, over: list[Frame]) -> str:
-    """Transactions of one task end crosswise."""
+def own_copy(name: str, waiter: Waiter) -> str:
+    """The source of a COPY queries the database that it copies into."""
     return "\n".join(
         [
-            f"database sandbox {scheduler.link.name!r}: {frame.member.label} wants to {what} while a later transaction of",
-            "the same task is open. On the one connection of the sandbox the later one has to end first:",
-            *(_holder(other, "later") for other in reversed(over)),
-            _holder(frame, "earlier"),
-            "What to do: end the later session first (nest the `async with` blocks), or give this test real connections:",
-            '@pytest.mark.db(isolation="commit").',
+            f"database sandbox {name!r}: {waiter.name} wants to {waiter.what}",
+            "while the same task has the connection for a statement that is not over, such as a COPY that it feeds.",
+            SHARED,
+            _waiter(waiter),
+            f"What to do: read what the rows are made of before the COPY; or {REAL}",
         ]
     )
 
 
-def undoes_lodgers(scheduler: Scheduler, frame: Frame) -> str:
+def entangled(name: str, frame: Frame, what: str, over: list[Frame]) -> str:
+    """Transactions of one task end crosswise."""
+    return "\n".join(
+        [
+            f"database sandbox {name!r}: {frame.member.label} wants to {what}",
+            "while a later transaction of the same task is open. On one connection the later one has to end first:",
+            *(_holder(other, "later") for other in reversed(over)),
+            _holder(frame, "earlier"),
+            f"What to do: end the later session first (nest the `async with` blocks); or {REAL}",
+        ]
+    )
+
+
+def undoes_lodgers(name: str, frame: Frame) -> str:
     """A later transaction took statements of an earlier one with it."""
     return "\n".join(
         [
-            f"database sandbox {scheduler.link.name!r}: {frame.member.label} was rolled back, and {frame.lodgers} statement(s) that an",
-            "earlier transaction of the same task ran meanwhile are undone with it.",
+            f"database sandbox {name!r}: {frame.member.label} was rolled back,",
+            f"and with it {frame.lodgers} statement(s) that an earlier transaction of the same task ran meanwhile.",
             _holder(frame, "rolled back"),
-            "What to do: end the later session before the earlier one writes again, or give this test real connections:",
-            '@pytest.mark.db(isolation="commit").',
+            f"What to do: end the later session before the earlier one writes again; or {REAL}",
         ]
     )
 
@@ -142,44 +150,44 @@ def undoes_lodgers(scheduler: Scheduler, frame: Frame) -> str:
 def sees_uncommitted(member: Member, host: Frame) -> str:
     """A nested transaction sees rows that are not committed."""
     return (
-        f"{member.label} began inside of an open transaction ({host.member.label}, begun at {_first(host)}) and sees its "
-        'uncommitted rows; on separate connections it would not. @pytest.mark.db(isolation="commit") shows that.'
+        f"{member.label} began inside of an open transaction ({host.member.label}, begun at {_first(host)}) and sees "
+        "its uncommitted rows; on separate connections it would not. "
+        '@pytest.mark.db(isolation="commit") shows what really happens.'
     )
 
 
 def undoes_commits(frame: Frame) -> str:
     """A rollback undid what others had committed inside of it."""
     return (
-        f"{frame.member.label} (begun at {_first(frame)}) was rolled back, and with it what {frame.hosted} other transaction(s) "
-        "had committed since it first wrote; on separate connections that would stay. Commit it before the others begin, or use "
-        '@pytest.mark.db(isolation="commit").'
+        f"{frame.member.label} (begun at {_first(frame)}) was rolled back, and with it what {frame.hosted} other "
+        "transaction(s) had committed since it first wrote; on separate connections that would stay. Commit it before "
+        'the others begin; or use @pytest.mark.db(isolation="commit").'
     )
 
 
 def other_isolation(level: str) -> str:
     """The app asked for more isolation than savepoints have."""
     return (
-        f"the app asks for {level.replace('_', ' ').upper()}; in the sandbox its transaction is a savepoint under READ COMMITTED. "
-        '@pytest.mark.db(isolation="commit") shows the real thing.'
+        f"the app asks for {level.replace('_', ' ').upper()}; in the sandbox its transaction is a savepoint under READ "
+        'COMMITTED. @pytest.mark.db(isolation="commit") shows the real thing.'
     )
 
 
 def two_phase() -> str:
     """The app commits in two phases."""
     return (
-        "PREPARE TRANSACTION cannot be done in the sandbox, whose transactions are savepoints of one that is rolled back. "
-        'Give this test real connections: @pytest.mark.db(isolation="commit").'
+        "PREPARE TRANSACTION cannot be done in the sandbox, whose transactions are savepoints of one that is rolled "
+        f"back. What to do: {REAL}"
     )
 
 
 def closed(member: Member) -> str:
     """A connection outlived its test."""
-    task = asyncio.current_task()
     at = callers(1)
     line = f"\n  at {at[0]}" if at else ""
     return (
-        f"{member.label} is used in task {_task_name(task)} after the test that it belongs to has ended. "
-        f"Await or cancel background work before the test ends.{line}"
+        f"{member.label} is used in task {_task_name(asyncio.current_task())} after the test that it belongs to has "
+        f"ended. Await or cancel background work before the test ends.{line}"
     )
 
 
