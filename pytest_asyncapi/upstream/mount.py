@@ -1,4 +1,5 @@
-"""A fake service that is an ASGI app: ``upstream.mount("https://pay.example.com", app)``. HTTP and websockets, streaming."""
+"""A fake service that is an ASGI app: ``upstream.mount("https://pay.example.com", app)``. HTTP and websockets,
+streaming."""
 
 from __future__ import annotations
 

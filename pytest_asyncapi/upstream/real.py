@@ -1,7 +1,7 @@
 """A request sent to the real service after all, for a recording or a route that passes through.
 
-It is sent by httpx2 (or httpx), whichever client the app used, with the app's own headers; what comes back is kept as it travelled:
-compressed, with every header.
+It is sent by httpx2 (or httpx), whichever client the app used, with the app's own headers; what comes back is kept as
+it travelled: compressed, with every header.
 """
 
 from __future__ import annotations
@@ -47,13 +47,13 @@ async def fetch(upstream: Upstream, request: Request) -> Reply:
 def fetch_now(upstream: Upstream, request: Request) -> Reply:
     """The same for a sync client."""
     library = httpx_library()
-    with upstream.outside(request.host), real_network():
-        with library.Client(trust_env=False, timeout=TIMEOUT, follow_redirects=False) as client:
-            sent = client.build_request(request.method, request.url, content=request.content)
-            sent.headers = library.Headers(_sent_headers(request))
-            response = client.send(sent, stream=True)
-            body = b"".join(response.iter_raw())
-            response.close()
+    client = library.Client(trust_env=False, timeout=TIMEOUT, follow_redirects=False)
+    with upstream.outside(request.host), real_network(), client:
+        sent = client.build_request(request.method, request.url, content=request.content)
+        sent.headers = library.Headers(_sent_headers(request))
+        response = client.send(sent, stream=True)
+        body = b"".join(response.iter_raw())
+        response.close()
     return _reply(response, body)
 
 

@@ -209,8 +209,8 @@ class WebSocketRoute:
         return repr(self.route)
 
     def reply(self, *answers: Any, subprotocol: str | None = None, latency: float | None = None) -> WebSocketRoute:
-        """Answer with an async handler, or with messages (str, bytes, or a dict or list as JSON) that are sent in turn and
-        followed by a close; a status, a Reply or a fault refuses the handshake."""
+        """Answer with an async handler, or with messages (str, bytes, or a dict or list as JSON) that are sent in turn
+        and followed by a close; a status, a Reply or a fault refuses the handshake."""
         if len(answers) == 1 and callable(answers[0]):
             self.route.reply(Conversation(answers[0], subprotocol=subprotocol), latency=latency)
         elif answers and all(isinstance(each, str | bytes | dict | list) for each in answers):

@@ -64,7 +64,7 @@ async def test_after_a_fault_the_next_request_is_answered(http, fault):
         with pytest.raises(EXPECTED[http.name][fault.kind]):
             await http.request("POST", URL, json={}, timeout=0.02)
 
-        assert {"ok": True} == (await http.request("POST", URL, json={})).json()
+        assert (await http.request("POST", URL, json={})).json() == {"ok": True}
 
 
 @pytest.mark.parametrize("fault", [faults.refused, faults.reset, faults.read_timeout], ids=repr)
@@ -106,14 +106,14 @@ async def test_a_body_that_breaks_in_the_middle(async_http):
         with pytest.raises((ConnectionError, aiohttp.ClientPayloadError)):
             await async_http.request("POST", URL)
 
-    assert "the disk is gone" == str(route.calls[0].error)
+    assert str(route.calls[0].error) == "the disk is gone"
 
 
 async def test_latency_below_the_clients_limit_only_takes_time(http):
     with Upstream() as upstream:
         upstream.get(URL).reply({"ok": True}, latency=0.001)
 
-        assert {"ok": True} == (await http.request("GET", URL, timeout=5)).json()
+        assert (await http.request("GET", URL, timeout=5)).json() == {"ok": True}
 
 
 async def test_latency_above_it_fires_the_clients_own_time_out(http):
@@ -172,12 +172,12 @@ async def test_what_the_client_gives_up_is_cancelled_here():
         upstream.get(URL).reply(body(), callable_)
         async with aiohttp.ClientSession() as session:
             async with session.get(URL) as response:
-                assert b"one" == await response.content.readany()
+                assert await response.content.readany() == b"one"
             with pytest.raises(TimeoutError):
                 await session.get(URL, timeout=aiohttp.ClientTimeout(total=0.01))
         await asyncio.sleep(0.001)
 
-    assert ["body", "callable"] == ended
+    assert ended == ["body", "callable"]
 
 
 async def test_aiohttp_sends_an_idempotent_request_again_after_a_disconnect():
@@ -185,7 +185,7 @@ async def test_aiohttp_sends_an_idempotent_request_again_after_a_disconnect():
     with Upstream() as upstream:
         route = upstream.get(URL).reply(faults.disconnect, {"ok": True})
         async with aiohttp.ClientSession() as session, session.get(URL) as response:
-            assert 200 == response.status
+            assert response.status == 200
 
     route.assert_called(2)
 
@@ -201,9 +201,9 @@ async def test_httpx_connects_again_as_often_as_its_transport_is_told(library, m
         route = upstream.get(URL).reply(faults.refused, faults.connect_timeout, {"ok": True})
         transport = library.AsyncHTTPTransport(retries=2)
         async with library.AsyncClient(transport=transport) as client:
-            assert {"ok": True} == (await client.get(URL)).json()
+            assert (await client.get(URL)).json() == {"ok": True}
 
-    assert ["faults.refused", "faults.connect_timeout", "200 OK"] == [call.outcome for call in route.calls]
+    assert [call.outcome for call in route.calls] == ["faults.refused", "faults.connect_timeout", "200 OK"]
 
 
 def test_a_hang_under_a_sync_client_without_time_out_is_refused():
@@ -229,5 +229,5 @@ async def test_nothing_is_left_behind(recwarn):
     await asyncio.sleep(0.001)
     gc.collect()
 
-    assert [] == [str(each.message) for each in recwarn]
-    assert 1 == len(asyncio.all_tasks())
+    assert [str(each.message) for each in recwarn] == []
+    assert len(asyncio.all_tasks()) == 1

@@ -52,14 +52,14 @@ async def test_a_value_becomes_a_response(http, value, status, content, content_
 async def test_the_arguments_of_reply_may_be_given_directly(http):
     response = await get(http, 201, json={"id": 1}, headers={"X-A": "b"}, reason="Made")
 
-    assert (201, {"id": 1}, "b", "Made") == (response.status, response.json(), response.headers["x-a"], response.reason)
+    assert (response.status, response.json(), response.headers["x-a"], response.reason) == (201, {"id": 1}, "b", "Made")
 
 
 async def test_a_sequence_is_given_in_turn_and_its_last_repeats(http):
     with Upstream() as upstream:
         upstream.get(URL).reply(503, 429, {"state": "done"})
 
-        assert [503, 429, 200, 200] == [(await http.request("GET", URL)).status for _ in range(4)]
+        assert [(await http.request("GET", URL)).status for _ in range(4)] == [503, 429, 200, 200]
 
 
 async def test_a_callable_is_given_the_request_and_the_path_parameters(http):
@@ -71,8 +71,8 @@ async def test_a_callable_is_given_the_request_and_the_path_parameters(http):
 
         response = await http.request("POST", "https://api.example.com/users/7/posts/a%2Fb?q=1", json={"x": 1})
 
-    assert 201 == response.status
-    assert {"uid": "7", "post": "a/b", "q": "1", "body": {"x": 1}} == response.json()
+    assert response.status == 201
+    assert response.json() == {"uid": "7", "post": "a/b", "q": "1", "body": {"x": 1}}
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ async def test_a_callable_takes_as_much_as_it_wants(http, function):
     with Upstream() as upstream:
         upstream.get("https://api.example.com/{uid}").reply(function)
 
-        assert {"n": 1} == (await http.request("GET", "https://api.example.com/1")).json()
+        assert (await http.request("GET", "https://api.example.com/1")).json() == {"n": 1}
 
 
 async def test_an_async_callable_is_awaited(async_http):
@@ -92,7 +92,7 @@ async def test_an_async_callable_is_awaited(async_http):
         async def answer(request, uid):
             return {"uid": uid}
 
-        assert {"uid": "7"} == (await async_http.request("GET", "https://api.example.com/users/7")).json()
+        assert (await async_http.request("GET", "https://api.example.com/users/7")).json() == {"uid": "7"}
 
 
 async def test_an_exception_is_raised_into_the_app(http):
@@ -113,8 +113,8 @@ async def test_an_exception_is_raised_into_the_app(http):
 async def test_iterators_are_sent_in_chunks(http):
     response = await get(http, Reply(body=iter([b"one ", b"", b"two"])))
 
-    assert b"one two" == response.content
-    assert "chunked" == response.headers["transfer-encoding"]
+    assert response.content == b"one two"
+    assert response.headers["transfer-encoding"] == "chunked"
 
 
 async def test_async_iterators_are_sent_in_chunks(async_http):
@@ -123,13 +123,13 @@ async def test_async_iterators_are_sent_in_chunks(async_http):
         yield b"tock"
 
     for value in (ticks(), Reply(body=ticks()), StreamingResponse(ticks())):
-        assert b"tick tock" == (await get(async_http, value)).content
+        assert (await get(async_http, value)).content == b"tick tock"
 
 
 async def test_a_measured_stream_keeps_its_length(http):
     response = await get(http, Reply(body=iter([b"12", b"345"]), headers={"Content-Length": "5"}))
 
-    assert (b"12345", "5") == (response.content, response.headers["content-length"])
+    assert (response.content, response.headers["content-length"]) == (b"12345", "5")
 
 
 async def test_head_has_the_head_and_no_body(http):
@@ -137,7 +137,7 @@ async def test_head_has_the_head_and_no_body(http):
         upstream.head(URL).reply({"a": 1})
         response = await http.request("HEAD", URL)
 
-    assert (200, "8", b"") == (response.status, response.headers["content-length"], response.content)
+    assert (response.status, response.headers["content-length"], response.content) == (200, "8", b"")
 
 
 async def test_a_route_without_reply_answers_200_and_nothing(http):
@@ -146,7 +146,7 @@ async def test_a_route_without_reply_answers_200_and_nothing(http):
 
         response = await http.request("GET", URL)
 
-    assert (200, b"") == (response.status, response.content)
+    assert (response.status, response.content) == (200, b"")
 
 
 # -- what cannot be an answer
