@@ -87,7 +87,7 @@ def _give_short_names_beside(plugin: object, config: pytest.Config) -> None:
     """Where a conftest file (or a plugin of the user) overrides `asgi_app`, its tests get the short names."""
     if not isinstance(plugin, ModuleType) or plugin.__name__.startswith(("pytest_asyncapi.", "_pytest.")):
         return
-    names = (each.__name__ for each in list(vars(plugin).values()) if type(each) is _FIXTURE_TYPE)
+    names = (getattr(each, "name", "") for each in list(vars(plugin).values()) if type(each) is _FIXTURE_TYPE)
     if "asgi_app" in names:
         runner.add_short_names(plugin)
         config.stash[_IN_USE] = True
