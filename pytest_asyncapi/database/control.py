@@ -119,17 +119,19 @@ class Database:
         """The database in words, for a report: its kind, its name and the isolation."""
         return f"{self._home.store().description}, {self.isolation} isolation ({self.isolation.reason})"
 
+    @property
+    def has_schema(self) -> bool:
+        """Whether the project says where the tables come from."""
+        return self._home.has_schema
+
     # ---- what the test does with it
 
     @property
     def engine(self) -> AsyncEngine:
         """An engine of the test's own. In rollback isolation what it has not committed is seen by the app."""
         if self._engine is None:
-            app_engine = self._home.memory_engine()
-            if self._sandbox is not None:
-                self._engine = self._sandbox.engine(app_engine or self.url)
-            else:
-                self._engine = app_engine or self._loop.engine(self.target)
+            engine = self._home.memory_engine() or self._loop.engine(self.target)
+            self._engine = self._sandbox.engine(engine) if self._sandbox is not None else engine
         return self._engine
 
     def session(self, session_class: type[AsyncSession] | None = None) -> AsyncSession:

@@ -76,6 +76,11 @@ class Home:
         return (dialect,)
 
     @property
+    def has_schema(self) -> bool:
+        """Whether the project says where the tables come from."""
+        return self._tables not in (None, "", [], ())
+
+    @property
     def default(self) -> str:
         """The dialect of the test's own sessions: as set, else what the app's engine speaks, else what is installed."""
         if self._default is None:

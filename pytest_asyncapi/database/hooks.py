@@ -1,0 +1,70 @@
+"""pytest's side of the database room: what a failing test shows of its database, and the limit of its queries."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pytest_asyncapi.database.fixtures import DATABASE
+from pytest_asyncapi.settings import settings_of
+
+if TYPE_CHECKING:
+    from pytest_asyncapi.database.control import Database
+
+SLOWEST = 5
+MISSING_TABLE = ("no such table", "UndefinedTable", "does not exist")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
+    """Fail a test that makes more queries than its marker, or the ini file, allows."""
+    database = item.stash.get(DATABASE, None)
+    if database is None:
+        return (yield)
+    before = len(database.queries)
+    result = yield
+    limit = settings_of(item).max_queries
+    if limit is not None:
+        from pytest_asyncapi.database.queries import QueryLog
+
+        of_the_test = QueryLog()  # not of its fixtures
+        of_the_test.queries = database.queries[before:]
+        failure = of_the_test.judge(at_most=limit)
+        if failure:
+            pytest.fail(failure, pytrace=False)
+    return result
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Show the database of a failing test."""
+    report = yield
+    if report.failed:
+        database = item.stash.get(DATABASE, None)
+        if database is not None and (database.queries or database.warnings):
+            report.sections.append(("database", _section(database, str(report.longrepr))))
+    return report
+
+
+def _section(database: Database, failure: str) -> str:
+    lines = [database.description]
+    if not database.has_schema and any(words in failure for words in MISSING_TABLE):
+        lines.append(
+            "The database began empty, for the project names no schema: set asyncapi_schema, for instance to "
+            "package.module:Base.metadata, or override the fixture db_schema."
+        )
+    lines += database.warnings
+    queries = database.queries
+    if queries:
+        seconds = sum(query.seconds for query in queries)
+        lines.append(f"{len(queries)} quer{'y' if len(queries) == 1 else 'ies'} in {seconds * 1000:.1f} ms; the slowest:")
+        lines.append(database.log.report(database.log.slowest(SLOWEST)))
+    repeated = database.log.n_plus_one()
+    if repeated:
+        lines.append("N+1:")
+        lines += [f"  {repetition}" for repetition in repeated]
+    return "\n".join(lines)

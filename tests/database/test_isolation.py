@@ -1,0 +1,172 @@
+"""The three isolations: each test finds the tables as the schema made them, and `db.isolation` tells how."""
+
+import pytest
+
+TWICE = '@pytest.mark.parametrize("time", [1, 2])\n'
+SESSION_LOOP = ("-o", "asyncio_default_test_loop_scope=session", "-o", "asyncio_default_fixture_loop_scope=session")
+ALL = """
+TWICE = pytest.mark.parametrize("time", [1, 2])
+
+@TWICE
+async def test_rollback(db, db_session, time):
+    assert db.isolation == "rollback" and db.isolation.reason == "the default"
+    db_session.add(shop.User(email="flushed"))
+    await db_session.flush()
+    assert await shop.emails() == ["flushed"]
+    await asyncio.gather(*(shop.add(f"{n}@example.com") for n in range(5)))
+    assert len((await db_session.scalars(select(shop.User))).all()) == 6
+
+@TWICE
+@pytest.mark.db(isolation="commit")
+async def test_commit(db, db_session, time):
+    assert db.isolation == "commit" and db.isolation.reason == "@pytest.mark.db(isolation='commit')"
+    db_session.add(shop.User(email="flushed"))
+    if "memory" not in str(shop.engine.url):  # there everybody has the one connection
+        await db_session.flush()
+        assert await shop.emails() == []
+    await db_session.commit()
+    assert await shop.emails() == ["flushed"]
+    async with db.savepoint():
+        await shop.add("undone")
+        assert await shop.emails() == ["flushed", "undone"]
+    assert await shop.emails() == ["flushed"]
+
+@TWICE
+@pytest.mark.db(isolation="database")
+async def test_database(db, db_session, time):
+    assert db.isolation == "database"
+    async with shop.engine.begin() as connection:
+        await connection.execute(text("CREATE TABLE extra (id int)"))
+        await connection.execute(text("INSERT INTO extra VALUES (1)"))
+    await shop.add("a@example.com")
+    assert len((await db_session.scalars(select(shop.User))).all()) == 1
+
+@TWICE
+@pytest.mark.db(isolation="commit")
+async def test_tables_that_a_test_makes_are_gone_too(db, time):
+    async with shop.engine.begin() as connection:
+        await connection.execute(text("CREATE TABLE extra (id int)"))
+    await shop.add("a@example.com")
+
+@TWICE
+@pytest.mark.db(isolation="commit")
+async def test_numbers_begin_anew(db, db_session, time):
+    user = shop.User(email="a@example.com")
+    db_session.add(user)
+    await db_session.commit()
+    assert user.id == 1
+
+async def test_in_the_end_nothing_is_left(db):
+    assert await shop.emails() == []
+"""
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        ("sqlite", ()),
+        ("asyncpg", SESSION_LOOP),
+        pytest.param("sqlite", SESSION_LOOP, marks=pytest.mark.slow),
+        pytest.param("memory", (), marks=pytest.mark.slow),
+        pytest.param("memory", SESSION_LOOP, marks=pytest.mark.slow),
+        pytest.param("asyncpg", (), marks=pytest.mark.slow),
+        pytest.param("psycopg", (), marks=pytest.mark.slow),
+        pytest.param("psycopg", SESSION_LOOP, marks=pytest.mark.slow),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "session" if value else "function",
+)
+def test_each_test_finds_the_tables_as_the_schema_made_them(shop, kind, options):
+    """In all isolations, twice each, with a loop a test and a loop for all."""
+    result = shop(kind, ALL, *options)
+
+    result.assert_outcomes(passed=11)
+    assert not (result._pytester.path / "app.db").exists() if hasattr(result, "_pytester") else True
+
+
+def test_the_apps_own_file_is_never_touched(shop, pytester):
+    """The app names ./app.db: no test makes that file."""
+    shop("sqlite", "async def test_one(db): await shop.add('a')").assert_outcomes(passed=1)
+
+    assert not (pytester.path / "app.db").exists()
+
+
+REASONS = """
+@pytest.mark.parametrize("_", [0])
+async def test_one(db, _):
+    print(f"({db.isolation}: {db.isolation.reason})")
+"""
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ((), "(rollback: the default)"),
+        (("-o", "asyncapi_isolation=commit"), "(commit: asyncapi_isolation in -o)"),
+        (("--live",), "(commit: --live makes real commits)"),
+    ],
+)
+def test_the_isolation_says_who_wants_it(shop, options, told):
+    result = shop("sqlite", REASONS, "-s", *options)
+
+    result.stdout.fnmatch_lines([f"*{told}*"])
+
+
+def test_a_wider_loops_lifespan_keeps_its_rows_and_the_tests_do_not(shop):
+    """`outside()`, as the client uses it for a lifespan that tests share: its rows are there until the loop ends."""
+    result = shop(
+        "sqlite",
+        """
+        @pytest.fixture(scope="module")
+        def seeded():
+            return []
+
+        @pytest.mark.asyncio(loop_scope="module")
+        @pytest.mark.parametrize("isolation", ["rollback", "commit", "rollback", "commit"])
+        async def test_module_loop(asyncapi_db, seeded, isolation, request):
+            if not seeded:
+                async with asyncapi_db.outside():
+                    await shop.add("lifespan")
+                seeded.append(1)
+            assert await shop.emails() == ["lifespan"]
+            await shop.add("test")
+
+        async def test_own_loop(db):
+            pass
+        """.replace("\n        ", "\n"),
+        test_z="""
+        import shop
+        async def test_other_loop(db):
+            assert await shop.emails() == []
+        """,
+    )
+
+    result.assert_outcomes(passed=6)
+
+
+def test_a_transaction_left_open_in_commit_isolation_is_named_and_ended(shop):
+    """It would keep the database from being put back."""
+    result = shop(
+        "asyncpg",
+        """
+kept = []
+
+@pytest.mark.db(isolation="commit")
+@pytest.mark.asyncio(loop_scope="module")
+async def test_leak(db):
+    session = shop.Session()
+    session.add(shop.User(email="leak"))
+    await session.flush()
+    kept.append(session)
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_next(db):
+    assert await shop.emails() == []
+    try:
+        await kept.pop().close()
+    except Exception:
+        pass
+""",
+    )
+
+    result.assert_outcomes(passed=2, warnings=1)
+    result.stdout.fnmatch_lines(["*a connection left idle in transaction, last SQL: INSERT INTO users*"])
