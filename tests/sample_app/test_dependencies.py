@@ -3,7 +3,7 @@
 from sample_app.dependencies import get_async_dependency, get_sync_dependency
 
 
-async def test_both_kinds(client):
+async def test_both_kinds(client, virtual_clock):
     response = await client.get("/with-dependencies")
 
     assert response.json() == {"async": {"dependency": "async_data"}, "sync": {"dependency": "sync_data"}}

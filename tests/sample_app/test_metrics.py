@@ -13,7 +13,7 @@ def counted(metric):
     return read
 
 
-async def test_requests_are_counted_by_the_template_of_the_route(client, counted):
+async def test_requests_are_counted_by_the_template_of_the_route(client, virtual_clock, counted):
     """Two ids, one series."""
     before = counted("GET", "/item/{item_id}", 200)
 

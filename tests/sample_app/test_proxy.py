@@ -73,14 +73,14 @@ async def test_an_answer_that_is_not_json(client, upstream, upstream_url, librar
     ids=repr,
 )
 async def test_a_slow_upstream(client, upstream, upstream_url, virtual_clock, library, slow, seconds):
-    """The client's own limit ends the wait, after five seconds on the virtual clock."""
+    """The client's own limit ends the wait, on the virtual clock. (aiohttp rounds limits of five seconds up to a full one.)"""
     upstream.get(upstream_url).reply(slow)
 
     response = await client.get(f"/proxy/{library}")
 
     assert response.status_code == 504
     assert response.json() == {"detail": "the upstream did not answer in time"}
-    assert virtual_clock.elapsed == pytest.approx(seconds, abs=0.5)
+    assert seconds - 0.1 < virtual_clock.elapsed < seconds + 1.1
 
 
 async def test_slow_answers_are_awaited_together(client, upstream, upstream_url, virtual_clock, library):
