@@ -73,7 +73,7 @@ async def test_an_answer_that_is_not_json(client, upstream, upstream_url, librar
     ids=repr,
 )
 async def test_a_slow_upstream(client, upstream, upstream_url, virtual_clock, library, slow, seconds):
-    """The client's own limit ends the wait, on the virtual clock. (aiohttp rounds limits of five seconds up to a full one.)"""
+    """The client's own limit ends the wait. (aiohttp rounds the end of five seconds and more up to a full one.)"""
     upstream.get(upstream_url).reply(slow)
 
     response = await client.get(f"/proxy/{library}")
