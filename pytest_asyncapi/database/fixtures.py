@@ -93,7 +93,7 @@ def _asyncapi_database_plan(request: pytest.FixtureRequest) -> Plan | None:
         else:
             home.prepare()
     except AsyncAPIError as error:
-        pytest.fail(str(error), pytrace=False)
+        raise pytest.fail.Exception(str(error), pytrace=False) from None
     return Plan(home, _isolation(request.node, settings), settings.lock_timeout)
 
 

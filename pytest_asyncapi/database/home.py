@@ -118,7 +118,7 @@ class Home:
                     self._stores[dialect] = self._open(dialect)
                 except Exception as error:
                     self._failures[dialect] = None
-                    self._told = told_before(str(error), self.wishes.worker)
+                    self._told = error if isinstance(error, ToldBefore) else told_before(str(error), self.wishes.worker)
                     raise
                 if self._committing:
                     self._stores[dialect].watch()
@@ -232,11 +232,15 @@ class Home:
             self._run.leave()
 
 
-def told_before(error: str, worker: str) -> SchemaError:
+class ToldBefore(SchemaError):
     """The short error for every test and worker that comes after the one that was told the whole."""
+
+
+def told_before(error: str, worker: str) -> ToldBefore:
+    """The short error from the long one."""
     lines = [line.strip() for line in error.splitlines() if line.strip()]
     why = lines[min(1, len(lines) - 1)] if lines else ""
-    return SchemaError(f"there is no test database (an error before this one, of {worker}, tells it in full): {why}")
+    return ToldBefore(f"there is no test database (an error before this one, of {worker}, tells it in full): {why}")
 
 
 def _address(url: str, far: bool = False) -> Target | None:

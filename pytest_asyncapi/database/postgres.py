@@ -107,7 +107,7 @@ class PostgresStore(Store):
             else:
                 self._maintenance = target
                 return session
-        shown = dataclasses.replace(self._maintenance, password=None).url()
+        shown = dataclasses.replace(self._maintenance, password=None, database="").url()
         raise ServerError(
             f"the PostgreSQL server that {named_by or 'the run'} names does not let us in: {shown}\n"
             f"  {type(last).__name__}: {last}\n"

@@ -78,7 +78,8 @@ class Schema:
 
 
 def _explained(source: Source, target: Target, error: Exception) -> str:
-    original = getattr(error, "orig", None) or error
+    original = getattr(error, "orig", None) or error  # of the driver, and below SQLAlchemy's adapter of it
+    original = original.__cause__ or original
     statement = getattr(error, "statement", None)
     lines = [f"the schema of the test database could not be built from {source.name} on {target.dialect}:"]
     lines.append(f"  {type(original).__name__}: {str(original).strip()}")

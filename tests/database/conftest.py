@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable
 
+import asyncpg  # noqa: F401 - pytester forgets the modules that a test imports, and asyncpg crashes when it comes again
 import pytest
 
 SHOP = '''
