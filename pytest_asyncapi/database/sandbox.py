@@ -157,7 +157,7 @@ class RollbackSandbox:
         """An engine for the test's own sessions: anybody's transaction may nest in theirs, and sees their rows."""
         from pytest_asyncapi.database.sqlalchemy_hooks import transparent_engine
 
-        return transparent_engine(engine)
+        return transparent_engine(engine, self.links)
 
     @asynccontextmanager
     async def savepoint(self) -> AsyncIterator[None]:

@@ -207,15 +207,12 @@ def _sandbox_pool(origin: Pool, links: Links, *, transparent: bool = False) -> S
     return pool
 
 
-def transparent_engine(engine: AsyncEngine | URL | str) -> AsyncEngine:
+def transparent_engine(engine: AsyncEngine | URL | str, links: Links) -> AsyncEngine:
     """An engine whose connections are the test's own."""
     if not isinstance(engine, AsyncEngine):
         engine = create_async_engine(engine)
     sync = engine.sync_engine
-    sandbox = the_hooks.sandbox()
-    if sandbox is None:
-        raise SandboxError("the engine of a test is made inside of its sandbox")
-    own = Engine(_sandbox_pool(sync.pool, sandbox.links, transparent=True), sync.dialect, sync.url)
+    own = Engine(_sandbox_pool(sync.pool, links, transparent=True), sync.dialect, sync.url)
     own.dispatch._update(sync.dispatch)
     return AsyncEngine(own)
 
@@ -300,5 +297,6 @@ def _refuse_sync(pool: Pool) -> None:
     raise SandboxError(
         f"a synchronous engine connects to {address or pool._dialect.name} at {_where() or '(no line of yours)'}. "
         "A test that is isolated by rollback has one connection, which only asyncio code can share, so this one "
-        'would really commit. Give the test real connections, which are reset afterwards: @pytest.mark.db(isolation="commit").'
+        "would really commit. Give the test real connections, which are reset afterwards: "
+        '@pytest.mark.db(isolation="commit").'
     )
