@@ -17,7 +17,7 @@ from pytest_asyncapi.upstream.fault import Fault
 from pytest_asyncapi.upstream.httpcore_streams import async_stream, sync_stream, to_exception
 from pytest_asyncapi.upstream.plan import Plan, planned
 from pytest_asyncapi.upstream.replies import BODILESS, Reply
-from pytest_asyncapi.upstream.request import HTTP_SCHEME, Request
+from pytest_asyncapi.upstream.request import DEFAULT_PORTS, HTTP_SCHEME, Request
 from pytest_asyncapi.wire.patches import Patches
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ class Hooks:
         if pool._uds is not None or not self._is_network(type(pool._network_backend)):
             return None  # a Unix socket, or a network of the user's own
         url = request.url
-        return current(url.host.decode("ascii"), url.origin.port)
+        return current(url.host.decode("ascii"), url.port or DEFAULT_PORTS.get(url.scheme.decode("ascii"), 443))
 
     def _is_network(self, backend: type) -> bool:
         """A backend of the library that leads to the network: not its mocks, and not a class of someone else."""
@@ -150,8 +150,7 @@ class Hooks:
     def _response(self, pool: Any, plan: Plan, reply: Reply) -> Any:
         body = b"" if plan.request.method == "HEAD" or reply.status in BODILESS else reply.body
         assert isinstance(body, bytes)
-        place = Place(pool, body)
-        plan.upstream.connections.add(place)
+        place = Place(pool, body, plan.upstream.connections)
         return self.core.Response(
             reply.status,
             headers=list(reply.encoded_headers),
@@ -243,15 +242,18 @@ class Body:
 class Place(Body):
     """The body of an answer given without a connection. Until it is closed it takes the place of one in the pool."""
 
-    def __init__(self, pool: Any, data: bytes) -> None:
+    def __init__(self, pool: Any, data: bytes, open_connections: set[Any]) -> None:
         super().__init__(data)
         self.pool = pool
+        self.open_connections = open_connections
+        open_connections.add(self)
         with pool._optional_thread_lock:
             pool._connections.append(self)
 
     def _leave(self) -> list[Any]:
         """Give the place up, and to those who wait for one; returns the connections that the pool wants closed."""
         pool = self.pool
+        self.open_connections.discard(self)
         with pool._optional_thread_lock:
             if self not in pool._connections:
                 return []

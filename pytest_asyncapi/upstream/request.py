@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
-DEFAULT_PORTS = {"http": 80, "https": 443}
+DEFAULT_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
 HTTP_SCHEME = {"ws": "http", "wss": "https"}
 
 
@@ -39,6 +39,14 @@ class Request:
     ``/users/{id}`` took out of the path, and `proxy` the address of the proxy that it went through, if any.
     """
 
+    split: SplitResult
+    scheme: str
+    """``http`` or ``https``, for websockets too."""
+    host: str
+    port: int
+    segments: list[str]
+    """The path between its slashes, each part decoded by itself, so that ``a%2Fb`` is one part."""
+
     def __init__(
         self, method: str, url: str, raw_headers: Sequence[tuple[str, str]] = (), content: bytes = b"", client: str = ""
     ) -> None:
@@ -49,40 +57,27 @@ class Request:
         self.client = client
         self.path_params: dict[str, str] = {}
         self.proxy: str | None = None
+        # SplitResult would take the address apart at each look, so it is done once here
+        self.split = split = urlsplit(url)
+        self.scheme = HTTP_SCHEME.get(split.scheme, split.scheme)
+        authority = split.netloc.rpartition("@")[2]
+        host, colon, port = authority.rpartition(":")
+        if not colon or port.endswith("]"):
+            host, port = authority, ""
+        self.host = host.strip("[]").lower()
+        self.port = int(port) if port else DEFAULT_PORTS.get(self.scheme, 0)
+        parts = split.path[1:].split("/")
+        self.segments = [unquote(part) for part in parts] if "%" in split.path else parts
 
     def __repr__(self) -> str:
         return f"<Request {self.method} {self.url}>"
 
     # -- the URL
 
-    @cached_property
-    def split(self) -> SplitResult:
-        return urlsplit(self.url)
-
-    @property
-    def scheme(self) -> str:
-        """``http`` or ``https``, for websockets too."""
-        scheme = self.split.scheme
-        return HTTP_SCHEME.get(scheme, scheme)
-
-    @property
-    def host(self) -> str:
-        return self.split.hostname or ""
-
-    @property
-    def port(self) -> int:
-        return self.split.port or DEFAULT_PORTS.get(self.scheme, 0)
-
     @property
     def path(self) -> str:
         """The path, decoded."""
         return unquote(self.split.path) or "/"
-
-    @cached_property
-    def segments(self) -> list[str]:
-        """The path between its slashes, each part decoded by itself, so that ``a%2Fb`` is one part."""
-        path = self.split.path[1:]
-        return [unquote(part) for part in path.split("/")] if "%" in path else path.split("/")
 
     @cached_property
     def query(self) -> dict[str, list[str]]:

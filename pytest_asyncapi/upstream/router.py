@@ -72,6 +72,7 @@ class Upstream:
         self._allow = Hosts(allow)
         self._index = RouteIndex()
         self._addresses: set[tuple[str, int]] = set()
+        self._intercepts: dict[tuple[str, int | None], bool] = {}
         self._opened: list[AbstractContextManager[Upstream]] = []
 
     def __repr__(self) -> str:
@@ -94,6 +95,7 @@ class Upstream:
         self._index.add(route)
         if route.template is not None and not route.template.any_host:
             self._addresses.add((route.template.host, route.template.port))
+            self._intercepts.clear()
         return route
 
     def get(self, url: Any, **wanted: Any) -> Route:
@@ -178,6 +180,7 @@ class Upstream:
         self.routes.clear()
         self._index = RouteIndex()
         self._addresses.clear()
+        self._intercepts.clear()
         self.has_connect_faults = False
 
     def failures(self) -> list[str]:
@@ -196,10 +199,12 @@ class Upstream:
 
     def intercepts(self, host: str, port: int | None) -> bool:
         """Whether requests to this address are answered here."""
-        host = plain(host)
-        if (host, port) in self._addresses:
-            return True
-        return not is_loopback(host) and host not in self._allow
+        known = self._intercepts.get((host, port))
+        if known is None:
+            name = plain(host)
+            mine = (name, port) in self._addresses or not (is_loopback(name) or name in self._allow)
+            known = self._intercepts[host, port] = mine
+        return known
 
     def plan(self, request: Request) -> Plan:
         """Find the route of a request, and note the call."""
