@@ -16,7 +16,7 @@ from typing import Any
 from pytest_asyncapi.database import waits
 from pytest_asyncapi.database.frames import Member
 from pytest_asyncapi.database.greenlets import await_, greenlet_spawn
-from pytest_asyncapi.database.statements import Kind, is_script, kind_of, split, split_sqlite
+from pytest_asyncapi.database.statements import Kind, asked_level, bearable, is_script, kind_of, split, split_sqlite
 from pytest_asyncapi.errors import SandboxError
 
 _HAS_DEFERRABLE = {
@@ -199,6 +199,10 @@ class VirtualConnection:
 
     # ---- a DBAPI connection
     def cursor(self, *args: Any, **options: Any) -> VirtualCursor:
+        if self._member.scheduler.closed:
+            return VirtualCursor(
+                self, _NoCursor()
+            )  # SQLAlchemy wraps what is raised here, but not what execute() raises
         return VirtualCursor(self, self._link.connection.cursor(*args, **options))
 
     def execute(self, operation: str, parameters: Any = None) -> VirtualCursor:
@@ -221,6 +225,13 @@ class VirtualConnection:
 
     def begin(self) -> None:
         await_(self._member.scheduler.begin(self._member, read_only=self._read_only))
+
+    def bearable(self, sql: str) -> str:
+        """The statement as it can run under a savepoint."""
+        level = asked_level(sql)
+        if level is not None:
+            self._member.scheduler.warn_once(waits.other_isolation(level))
+        return bearable(sql)
 
     def script(self, sql: str) -> list[str]:
         """The statements of a text that has to be run one by one."""
@@ -302,6 +313,7 @@ class VirtualCursor:
                 return self
             case kind:
                 with virtual.operation(operation, kind):
+                    operation = virtual.bearable(operation)
                     arguments = (operation,) if parameters is None else (operation, parameters)
                     return self._real.execute(*arguments)
 
@@ -338,6 +350,13 @@ class VirtualCursor:
             return fetch(*args, **options)  # the rows are here already
         with self._virtual.operation("", Kind.READ):
             return fetch(*args, **options)
+
+
+class _NoCursor:
+    """The cursor of a connection whose test has ended."""
+
+    def close(self) -> None:
+        """There is nothing to close."""
 
 
 def _abandon_later(member: Member, loop: asyncio.AbstractEventLoop) -> None:

@@ -18,18 +18,15 @@ from pytest_asyncapi.database import waits
 from pytest_asyncapi.database.asyncpg_link import AsyncpgLink, SettingsView
 from pytest_asyncapi.database.frames import Member
 from pytest_asyncapi.database.queries import record
-from pytest_asyncapi.database.statements import Kind, is_script, kind_of, split
+from pytest_asyncapi.database.statements import Kind, asked_level, bearable, is_script, kind_of, reads_only, split
 from pytest_asyncapi.errors import SandboxClosed, SandboxError
 
 if TYPE_CHECKING:
     from pytest_asyncapi.database.asyncpg_hooks import Opener
 
-_LEVEL = re.compile(r"ISOLATION\s+LEVEL\s+(SERIALIZABLE|REPEATABLE\s+READ)", re.I)
-_READ_ONLY = re.compile(r"\bREAD\s+ONLY\b", re.I)
 _SESSION_RESET = re.compile(
     r"\s*(?:DISCARD\s+ALL|DEALLOCATE\s+(?:PREPARE\s+)?ALL|RESET\s+ALL|UNLISTEN\s+\*|CLOSE\s+ALL)", re.I
 )
-_NOTHING = "SET LOCAL asyncapi.nothing = ''"  # what is run in place of a statement that savepoints do not bear
 
 
 class VirtualProtocol:
@@ -64,7 +61,7 @@ class VirtualProtocol:
         return bool(self._link.protocol.is_in_transaction())
 
     def is_connected(self) -> bool:
-        return not self._closed and self._link.alive
+        return not self._closed and (self._link.alive or (self._member is not None and self._member.stale))
 
     def is_closed(self) -> bool:
         return self._closed
@@ -88,6 +85,9 @@ class VirtualProtocol:
     async def bind_execute(
         self, state: Any, args: Any, portal_name: str, limit: int, return_extra: bool, timeout: Any
     ) -> Any:
+        await self._choose_link()
+        if self._member is not None and (answer := await self._verb(state.query)) is not None:
+            return ([], answer.encode(), True) if return_extra else []
         async with self._operation(state.query, statement=state, parameters=args) as protocol:
             return await protocol.bind_execute(state, args, portal_name, limit, return_extra, self._limit(timeout))
 
@@ -125,6 +125,9 @@ class VirtualProtocol:
 
     async def query(self, query: str, timeout: Any) -> Any:
         """A simple query: also the one that transactions of asyncpg begin and end with."""
+        if self._member is not None and self._member.stale and kind_of(query) is Kind.ROLLBACK:
+            self._member.stale, self._closed = False, True
+            return "ROLLBACK"
         await self._choose_link()
         if self._member is None:
             return await self._recorded(query, self._link.protocol.query, query, self._limit(timeout))
@@ -157,8 +160,8 @@ class VirtualProtocol:
 
     def retire(self) -> None:
         """The connection behind it goes away with the event loop: asyncpg need not complain that nobody closed it."""
-        self._closed = True
         self._drop()
+        self._closed = self._member is None or not self._member.stale  # one that was left in a transaction says so
 
     def __del__(self) -> None:
         if not self._closed:
@@ -178,26 +181,32 @@ class VirtualProtocol:
 
     # ---- how it is done
     async def _simple(self, query: str, timeout: Any) -> Any:
+        answer = await self._verb(query)
+        if answer is not None:
+            return answer
+        async with self._operation(query) as protocol:
+            return await protocol.query(self._bearable(query), self._limit(timeout))
+
+    async def _verb(self, query: str) -> str | None:
+        """Do what is done to a transaction or a session as a whole; None when `query` is something else."""
         assert self._member is not None
-        scheduler = self._member.scheduler
         match kind_of(query):
             case Kind.BEGIN:
                 await self._begin(query)
                 return "BEGIN"
             case Kind.COMMIT:
-                return await scheduler.commit(self._member)
+                return await self._member.scheduler.commit(self._member)
             case Kind.ROLLBACK:
-                return await scheduler.rollback(self._member)
+                return await self._member.scheduler.rollback(self._member)
         if _SESSION_RESET.match(query) or query == self._reset_query():
             return "RESET"  # of the whole session, which others use too
-        async with self._operation(query) as protocol:
-            return await protocol.query(self._bearable(query), self._limit(timeout))
+        return None
 
     async def _begin(self, query: str) -> None:
         assert self._member is not None
         self._warn_of_level(query)
         try:
-            await self._member.scheduler.begin(self._member, read_only=_READ_ONLY.search(query) is not None)
+            await self._member.scheduler.begin(self._member, read_only=reads_only(query))
         except BaseException:
             # asyncpg notes the transaction before BEGIN, and would make every later one a savepoint of it
             connection = self._connection()
@@ -263,7 +272,6 @@ class VirtualProtocol:
     async def _choose_link(self) -> None:
         """Go to the sandbox that is active now, or to a connection of our own; never in the middle of a transaction."""
         if self._member is not None and self._member.stale:
-            self._member.stale = False
             raise SandboxClosed(waits.closed(self._member))
         if self.is_in_transaction():
             return
@@ -304,16 +312,15 @@ class VirtualProtocol:
         return connection._config.command_timeout if timeout is None and connection is not None else timeout
 
     def _bearable(self, query: str) -> str:
-        """SET TRANSACTION is an error under a savepoint."""
-        if self._member is None or not re.match(r"\s*SET\s+TRANSACTION\b", query, re.I):
+        if self._member is None:
             return query
         self._warn_of_level(query)
-        return "SET LOCAL transaction_read_only = on" if _READ_ONLY.search(query) else _NOTHING
+        return bearable(query)
 
     def _warn_of_level(self, query: str) -> None:
-        level = _LEVEL.search(query)
+        level = asked_level(query)
         if level is not None and self._member is not None:
-            self._member.scheduler.warn_once(waits.other_isolation(" ".join(level.group(1).split())))
+            self._member.scheduler.warn_once(waits.other_isolation(level))
 
     def _reset_query(self) -> str | None:
         connection = self._connection()

@@ -182,6 +182,7 @@ class Scheduler:
             for other in kept:
                 other.wrote, other.hosted, other.lodgers = False, 0, 0
             self.stack += kept
+            await self._surface()
         finally:
             self._turns.release()
 

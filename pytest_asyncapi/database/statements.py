@@ -28,6 +28,10 @@ _WRITING_WORDS = re.compile(
     re.I,
 )
 _TRANSACTION_WORD = re.compile(r"\b(?:BEGIN|START|COMMIT|END|ROLLBACK|ABORT|PREPARE)\b", re.I)
+_SET_TRANSACTION = re.compile(rf"{_BLANK}SET\s+TRANSACTION\b", re.I)
+_TRANSACTION = re.compile(rf"{_BLANK}(?:BEGIN|START\s+TRANSACTION|SET\s+TRANSACTION)\b", re.I)
+_LEVEL = re.compile(r"ISOLATION\s+LEVEL\s+(SERIALIZABLE|REPEATABLE\s+READ)", re.I)
+_READ_ONLY = re.compile(r"\bREAD\s+ONLY\b", re.I)
 _PIECES = re.compile(
     r"""'(?:[^']|'')*'            # a string
       | "(?:[^"]|"")*"            # a quoted name
@@ -72,6 +76,28 @@ def _end(first: str, second: str, third: str) -> Kind:
     if first == "ROLLBACK" and ("TO" in {second, third}):
         return Kind.SAVEPOINT
     return Kind.ROLLBACK if first in {"ROLLBACK", "ABORT"} else Kind.COMMIT
+
+
+@lru_cache(maxsize=4096)
+def asked_level(sql: str) -> str | None:
+    """The isolation level that a statement asks of its transaction, when it is one that savepoints do not have."""
+    if _TRANSACTION.match(sql) is None:
+        return None
+    level = _LEVEL.search(sql)
+    return " ".join(level.group(1).upper().split()) if level is not None else None
+
+
+def reads_only(sql: str) -> bool:
+    """Whether a BEGIN or SET TRANSACTION makes its transaction read-only."""
+    return _READ_ONLY.search(sql) is not None
+
+
+@lru_cache(maxsize=4096)
+def bearable(sql: str) -> str:
+    """A statement as it can run under a savepoint, where PostgreSQL takes no SET TRANSACTION."""
+    if _SET_TRANSACTION.match(sql) is None:
+        return sql
+    return "SET LOCAL transaction_read_only = on" if reads_only(sql) else "SET LOCAL asyncapi.nothing = ''"
 
 
 def is_script(sql: str) -> bool:

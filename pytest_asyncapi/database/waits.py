@@ -53,7 +53,7 @@ def circle(start: Waiter) -> list[Frame]:
     def visit(waiter: Waiter, path: list[Frame]) -> list[Frame]:
         for frame in waiter.blockers():
             owner = frame.task
-            if owner is None or owner.done() or owner in seen:
+            if frame.ended is not None or owner is None or owner.done() or owner in seen:
                 continue
             seen.add(owner)
             for task in _stands_for(owner):
