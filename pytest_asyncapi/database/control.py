@@ -51,16 +51,22 @@ class LoopDatabases:
 
     async def __aexit__(self, *exception: Any) -> None:
         try:
-            await self.links.__aexit__(None, None, None)
             await self.close_connections()
             if self.seeded:  # by a lifespan that this loop's tests have shared
                 for store in self.home.stores:
-                    await store.reset(original=True)
+                    if (await store.reset(original=True)).changed:
+                        await store.remake()
         finally:
             self.home.release()
 
+    async def release_links(self) -> None:
+        """Close the physical connections of sandboxes."""
+        for link in self.links:
+            await self.links.release(link)
+
     async def close_connections(self) -> None:
         """Close the real connections of the app's engines, and of ours."""
+        await self.release_links()
         await pools.dispose_engines()
         for engine in self._engines.values():
             await engine.dispose()
@@ -221,6 +227,8 @@ class Database:
     @asynccontextmanager
     async def _commit(self) -> AsyncIterator[None]:
         self._home.begin_commits()
+        if self._home.memory_engine() is not None:  # its one connection is to be the app's own again
+            await self._loop.release_links()
         try:
             yield
         finally:
@@ -230,8 +238,9 @@ class Database:
         for store in stores:
             found = await store.reset()
             self.warnings += [f"at the end of a test in commit isolation: {text}" for text in found.left_open]
-            if found.remade:
+            if found.changed:
                 await self._loop.close_connections()
+                await store.remake()
         self._home.dirty = False
 
     @asynccontextmanager

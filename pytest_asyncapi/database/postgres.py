@@ -165,11 +165,13 @@ class PostgresStore(Store):
         try:
             holders = await resetter.reset()
         except DatabaseChanged:
-            await self._remake()
-            return Reset(remade=True)
+            return Reset(changed=True)
         if original:
             self._current = self._original
         return Reset([str(holder) for holder in holders])
+
+    async def remake(self) -> None:
+        await self._admin.arun(self._remake())
 
     async def _remake(self) -> None:
         assert self._session is not None

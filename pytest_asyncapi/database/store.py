@@ -17,10 +17,10 @@ T = TypeVar("T")
 
 @dataclass
 class Reset:
-    """What a reset found: transactions that were left open (it has cut them off), and whether tables were changed."""
+    """What a reset found: transactions that were left open (it has cut them off). `changed` asks for `remake`."""
 
     left_open: list[str] = field(default_factory=list)
-    remade: bool = False
+    changed: bool = False
 
 
 class Store(ABC):
@@ -37,6 +37,9 @@ class Store(ABC):
     @abstractmethod
     async def reset(self, original: bool = False) -> Reset:
         """Put the database back to what it held at `rebase`, or (`original`) as the schema made it."""
+
+    async def remake(self) -> None:
+        """Make the database anew, since tables were changed. Nobody may be connected."""
 
     @abstractmethod
     async def rebase(self) -> None:
