@@ -18,7 +18,7 @@ async def test_the_driver_sees_what_the_session_wrote(client, db_session):
     db_session.add_all(
         [User(id=2, name="Bob", email="bob@example.com"), User(id=1, name="Ada", email="ada@example.com")]
     )
-    await db_session.flush()
+    await db_session.commit()
 
     response = await client.get("/data")
 
@@ -31,7 +31,7 @@ async def test_the_driver_sees_what_the_session_wrote(client, db_session):
 @needs_postgresql
 async def test_the_rows_are_limited(client, db_session):
     db_session.add_all([User(name=f"user {n}", email=f"user{n}@example.com") for n in range(5)])
-    await db_session.flush()
+    await db_session.commit()
 
     assert len((await client.get("/data", params={"limit": 2})).json()) == 2
     assert (await client.get("/data", params={"limit": 101})).status_code == 422

@@ -17,7 +17,7 @@ async def ada(db_session):
     """A user that is there before the test begins."""
     user = User(**ADA)
     db_session.add(user)
-    await db_session.flush()
+    await db_session.commit()
     return user
 
 
@@ -89,7 +89,7 @@ async def test_an_error_after_the_write_rolls_it_back(client, db_session):
 
 async def test_pages(client, db_session):
     db_session.add_all([User(id=n, name=f"user {n}", email=f"user{n}@example.com") for n in range(1, 6)])
-    await db_session.flush()
+    await db_session.commit()
 
     first = (await client.get("/users", params={"limit": 2})).json()
     second = (await client.get("/users", params={"limit": 2, "after": first[-1]["id"]})).json()
@@ -100,7 +100,7 @@ async def test_pages(client, db_session):
 
 async def test_a_list_is_one_query(client, db, db_session):
     db_session.add_all([User(name=f"user {n}", email=f"user{n}@example.com") for n in range(5)])
-    await db_session.flush()
+    await db_session.commit()
 
     with db.assert_queries(1):
         response = await client.get("/users")
