@@ -159,7 +159,7 @@ class Settings:
     clock_wall: Any = option(
         False,
         wall_clock,
-        "do time.time() and datetime follow virtual_clock: true, false, or the date that it starts at",
+        "do time.time() and datetime follow virtual_clock: true, false, or the date that they start at",
     )
 
     block_network: bool = option(

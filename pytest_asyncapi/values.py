@@ -85,7 +85,7 @@ def wall_clock(raw: Any) -> Any:
     from datetime import datetime
 
     try:
-        datetime.fromisoformat(word)
+        datetime.fromisoformat(raw.strip())
     except ValueError:
         raise ValueError("expected true, false, or a date such as 2030-01-31T12:00Z") from None
     return raw.strip()

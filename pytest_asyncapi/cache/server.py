@@ -164,16 +164,16 @@ class ServerEngine:
     def __init__(self, path: str, control: ControlConnection) -> None:
         self.path = path
         self._control = control
-        self._ahead = state.ahead()
+        self._followed = state.jumped()
 
     def advance(self, seconds: float) -> None:
         self._control.ask(b"EVAL", _ADVANCE.encode(), b"0", b"%d" % round(seconds * 1000))
 
     def follow_clock(self) -> None:
         """Let the time-outs follow a virtual clock that has jumped since the last command."""
-        ahead = state.ahead()
-        if ahead != self._ahead:
-            seconds, self._ahead = ahead - self._ahead, ahead
+        jumped = state.jumped()
+        if jumped != self._followed:
+            seconds, self._followed = jumped - self._followed, jumped
             self.advance(seconds)
 
     def close(self) -> None:

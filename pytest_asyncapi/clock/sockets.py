@@ -8,64 +8,64 @@ ends of one connection that are both in this loop (the test's client and a live 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import selectors
 import socket
 from time import perf_counter
 from typing import Any
 
+from pytest_asyncapi.wire.patches import Patches
+
 GRACE = 0.01  # real seconds after the last byte in which more may come
 
 
+PRIVATE_NAMES = {
+    "asyncio.selector_events:_SelectorSocketTransport.write": "Python 3.11 to 3.15",
+    "asyncio.selector_events:_SelectorSocketTransport.writelines": "Python 3.11 to 3.15",
+    "asyncio.selector_events:_SelectorDatagramTransport.sendto": "Python 3.11 to 3.15",
+}
+
+
 class Stream:
-    """What is known of one transport."""
+    """What is known of one transport: does it wait for an answer, and when did it last have to do with the world?"""
 
     def __init__(self, transport: Any, waiting: bool) -> None:
         self.transport = transport
         self.waiting = waiting
         self.active = perf_counter()
-        self._watched: list[str] = []
-        for name in ("write", "writelines", "sendto"):
-            original = getattr(transport, name, None)
-            if original is not None:
-                with contextlib.suppress(AttributeError):
-                    setattr(transport, name, self._noting(original))
-                    self._watched.append(name)
 
-    def _noting(self, original: Any) -> Any:
-        def write(*args: Any) -> Any:
-            self.waiting = True
-            self.active = perf_counter()
-            return original(*args)
-
-        return write
-
-    def read(self) -> None:
-        self.waiting = False
+    def note(self, waiting: bool) -> None:
+        self.waiting = waiting
         self.active = perf_counter()
-
-    def release(self) -> None:
-        for name in self._watched:
-            with contextlib.suppress(AttributeError):
-                delattr(self.transport, name)
 
 
 class Sockets:
     """The files that are registered in a loop's selector, besides the loop's own."""
 
     def __init__(self, loop: asyncio.SelectorEventLoop) -> None:
+        self._loop = loop
         self._selector: Any = loop._selector  # type: ignore[attr-defined]
         self._own = {loop._ssock.fileno()}  # type: ignore[attr-defined]
-        self._streams: dict[int, Stream] = {}
-        for fd, key in self._others():
+        self._streams: dict[Any, Stream] = {}
+        self._patches = Patches()
+        for name, methods in (
+            ("_SelectorSocketTransport", ("write", "writelines")),
+            ("_SelectorDatagramTransport", ("sendto",)),
+        ):
+            for method in methods:
+                self._patches.replace(getattr(asyncio.selector_events, name), method, self._noting)
+        for _, key in self._others():
             transport = _transport(key)
             if transport is not None:
-                self._streams[fd] = Stream(transport, waiting=False)
+                self._streams[transport] = Stream(transport, waiting=False)
 
-    @property
-    def known(self) -> int:
-        return len(self._streams)
+    def _noting(self, original: Any) -> Any:
+        def write(transport: Any, *args: Any) -> Any:
+            if transport._loop is self._loop:
+                self._stream(transport).note(waiting=True)
+            return original(transport, *args)
+
+        return write
 
     def _others(self) -> list[tuple[int, Any]]:
         found = self._selector.get_map()
@@ -76,9 +76,17 @@ class Sockets:
     def note(self, events: Any) -> None:
         """What the selector reported."""
         for key, mask in events:
-            stream = self._streams.get(key.fd)
-            if stream is not None and mask & selectors.EVENT_READ:
-                stream.read()
+            if key.fd not in self._own and mask & selectors.EVENT_READ:
+                transport = _transport(key)
+                if transport is not None:
+                    self._stream(transport).note(waiting=False)
+
+    def _stream(self, transport: Any) -> Stream:
+        """What is known of a transport; one that was not seen before waits for the first word of its peer."""
+        stream = self._streams.get(transport)
+        if stream is None:
+            stream = self._streams[transport] = Stream(transport, waiting=True)
+        return stream
 
     def waiting(self) -> tuple[float | None, str]:
         """How long to wait for a file (infinitely, or a moment; None: not at all), and for which."""
@@ -86,33 +94,30 @@ class Sockets:
         if not others:
             self._streams.clear()
             return None, ""
-        streams: dict[int, Stream] = {}
+        streams: dict[Any, Stream] = {}
         for fd, key in others:
             if key.events & selectors.EVENT_WRITE:
                 return float("inf"), f"{_describe(key)} to take data"
             transport = _transport(key)
             if transport is not None:
-                known = self._streams.get(fd)
-                fresh = known is None or known.transport is not transport
-                streams[fd] = Stream(transport, waiting=True) if fresh or known is None else known
+                streams[transport] = self._stream(transport)
             elif not _listens(fd):
                 return float("inf"), f"{_describe(key)} to have data"
         self._streams = streams
         names = {(_name(each, "sockname"), _name(each, "peername")) for each in streams.values()}
         now = perf_counter()
-        for fd, stream in streams.items():
+        for stream in streams.values():
             pair = _name(stream, "peername"), _name(stream, "sockname")
             internal = any(pair) and pair in names
             if _is_pipe(stream.transport) or (stream.waiting and not internal):
-                return float("inf"), f"an answer from {_peer(stream, fd)}"
+                return float("inf"), f"an answer from {_peer(stream)}"
             left = stream.active + GRACE - now
             if left > 0 and not internal:
-                return left, f"more from {_peer(stream, fd)}"
+                return left, f"more from {_peer(stream)}"
         return None, ""
 
     def release(self) -> None:
-        for stream in self._streams.values():
-            stream.release()
+        self._patches.undo()
         self._streams.clear()
 
 
@@ -131,8 +136,8 @@ def _name(stream: Stream, what: str) -> str:
     return str(stream.transport.get_extra_info(what) or "")
 
 
-def _peer(stream: Stream, fd: int) -> str:
-    return _name(stream, "peername") or _name(stream, "sockname") or f"file {fd}"
+def _peer(stream: Stream) -> str:
+    return _name(stream, "peername") or _name(stream, "sockname") or type(stream.transport).__name__
 
 
 def _describe(key: Any) -> str:

@@ -110,6 +110,11 @@ class VirtualClock:
         return self._held()[1]
 
     @property
+    def jumped(self) -> float:
+        """Seconds that were jumped over."""
+        return self._jumped
+
+    @property
     def ahead(self) -> float:
         """Seconds that were jumped over and that `time.time()` does not show."""
         return self._jumped - (self._wall.moved if self._wall is not None else 0.0)
@@ -198,7 +203,7 @@ class VirtualClock:
         else:
             self._spins = 0
             events = self._select(0) or self._rest(timeout)
-        if events and len(events) + self._sockets.known > 1:
+        if events:
             self._sockets.note(events)
         return events
 

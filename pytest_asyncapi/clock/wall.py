@@ -21,6 +21,10 @@ class WallClock:
             ) from None
         if start is True:
             start = datetime.datetime.now(datetime.UTC)
+        elif isinstance(start, str):
+            start = datetime.datetime.fromisoformat(start)
+        if isinstance(start, datetime.datetime) and start.tzinfo is None:
+            start = start.replace(tzinfo=datetime.UTC)
         self.moved = 0.0
         self._travel = time_machine.travel(start, tick=True)
         self._here = self._travel.start()
