@@ -13,6 +13,7 @@ from pytest_asyncapi.client.transport import http_module
 if TYPE_CHECKING:
     from pytest_asyncapi.client.async_client import AsyncClient
     from pytest_asyncapi.client.fixtures import Plan
+    from pytest_asyncapi.client.live import LiveServer
 
 
 @contextlib.asynccontextmanager
@@ -26,20 +27,32 @@ async def open_client(plan: Plan, database: Any) -> AsyncIterator[AsyncClient]:
     elif settings.lifespan != "off":
         lifespan = _lifespan(plan, shared=False)
     make = client_class(http_module(settings.http_library))
-    opened = make(
-        plan.app,
-        base_url=settings.base_url,
-        lifespan=lifespan if lifespan is not None else False,
-        owned=not plan.shared,
-        raise_app_exceptions=settings.raise_app_exceptions,
-        background=settings.background,
-        background_timeout=settings.read_timeout,
-        strict=settings.strict_protocol,
-        timeout=settings.read_timeout,
-        recorder=plan.recorder,
-    )
-    async with opened:
-        yield opened
+    async with contextlib.AsyncExitStack() as stack:
+        server = await _server(plan, stack) if settings.live else None
+        opened = make(
+            plan.app,
+            base_url=settings.base_url,
+            lifespan=lifespan if lifespan is not None else False,
+            owned=not plan.shared,
+            raise_app_exceptions=settings.raise_app_exceptions,
+            background=settings.background,
+            background_timeout=settings.read_timeout,
+            strict=settings.strict_protocol,
+            timeout=settings.read_timeout,
+            recorder=plan.recorder,
+            server=server,
+        )
+        async with opened:
+            yield opened
+
+
+async def _server(plan: Plan, stack: contextlib.AsyncExitStack) -> LiveServer:
+    """The real server of `--live`: one for each event loop."""
+    from pytest_asyncapi.client.live import LiveServer
+
+    if plan.anchor is not None:
+        return await plan.anchor.get("live server", LiveServer)
+    return await stack.enter_async_context(LiveServer())
 
 
 def _lifespan(plan: Plan, shared: bool) -> Lifespan:
@@ -90,6 +103,7 @@ class ClientFactory:
         options.setdefault("base_url", first.base_url)
         options.setdefault("timeout", first.timeout)
         options.setdefault("recorder", first.asgi.recorder)
+        options.setdefault("server", getattr(first.asgi, "server", None))
         for name in ("raise_app_exceptions", "background", "background_timeout", "strict"):
             options.setdefault(name, getattr(chosen, name))
         if "lifespan" not in options:

@@ -27,6 +27,7 @@ class ClientMethods:
         running unless `owned`.
     raise_app_exceptions, background, strict, ...: see `Options`.
     client, root_path, http_version, asgi_extensions: what the app finds in its scope.
+    server: a `LiveServer`, for requests that cross a socket.
     """
 
     module: ModuleType
@@ -51,25 +52,28 @@ class ClientMethods:
         http_version: str = "1.1",
         asgi_extensions: Iterable[str] = ("http.response.debug",),
         recorder: Recorder | None = None,
-        transport: TransportBase | None = None,
+        server: LiveServer | None = None,
         timeout: Any = 30.0,
         **httpx_options: Any,
     ) -> None:
-        if transport is None:
-            if owned is None:
-                owned = not isinstance(lifespan, Lifespan)
-            if isinstance(lifespan, bool):
-                running = Lifespan(app, startup_timeout=startup_timeout, shutdown_timeout=shutdown_timeout)
-            else:
-                running = lifespan
-            transport = transport_class(self.module)(
-                app,
-                options=Options(raise_app_exceptions, background, background_timeout, strict),
-                peer=Peer(client, root_path, http_version, extensions_of(asgi_extensions)),
-                lifespan=running if lifespan is not False else None,
-                owned=owned,
-                recorder=recorder,
-            )
+        running: Lifespan | None = None
+        if isinstance(lifespan, Lifespan):
+            running = lifespan
+        elif lifespan:
+            running = Lifespan(app, startup_timeout=startup_timeout, shutdown_timeout=shutdown_timeout)
+        common: dict[str, Any] = {
+            "options": Options(raise_app_exceptions, background, background_timeout, strict),
+            "peer": Peer(client, root_path, http_version, extensions_of(asgi_extensions)),
+            "lifespan": running,
+            "owned": owned if owned is not None else not isinstance(lifespan, Lifespan),
+            "recorder": recorder,
+        }
+        if server is None:
+            transport = transport_class(self.module)(app, **common)
+        else:
+            from pytest_asyncapi.client.live import live_transport_class
+
+            transport = live_transport_class(self.module)(app, server=server, **common)
         self.app = app
         self.asgi = transport
         super().__init__(transport=transport, base_url=base_url, timeout=timeout, **httpx_options)  # type: ignore[call-arg]
@@ -145,6 +149,8 @@ def client_class(module: ModuleType) -> type[Any]:
 
 if TYPE_CHECKING:
     import httpx2
+
+    from pytest_asyncapi.client.live import LiveServer
 
     class AsyncClient(ClientMethods, httpx2.AsyncClient):
         """An `httpx2.AsyncClient` of an app in this process. See `ClientMethods` for the arguments."""

@@ -27,8 +27,8 @@ def checked_start(message: Message, strict: bool) -> tuple[int, Headers, int | N
         raise ProtocolError(f"http.response.start: {status} is not the status of a response (200 to 999)")
     headers, length = checked_headers(message.get("headers", ()), "http.response.start", strict)
     if status in _BODILESS:
-        if length:
-            raise ProtocolError(f"http.response.start: a {status} has no body, but content-length is {length}")
+        if length and status == 204:  # that of a 304 tells the length of the body that it leaves out
+            raise ProtocolError(f"http.response.start: a 204 has no body, but content-length is {length}")
         length = 0
     return status, headers, length
 

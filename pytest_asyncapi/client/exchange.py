@@ -9,7 +9,7 @@ from typing import Any
 
 from pytest_asyncapi.asgi import ASGIApp, Message, Scope, current_scope
 from pytest_asyncapi.client.options import Options
-from pytest_asyncapi.client.waiting import debugger_attached, end_task, shielded, wait_for, wake, where
+from pytest_asyncapi.client.waiting import debugger_attached, end_task, shielded, tasks_with, wait_for, wake, where
 from pytest_asyncapi.errors import AppCancelled, AppTimeout, ProtocolError, ProtocolWarning
 
 _GONE = ("ClientDisconnect", "WebSocketDisconnect")  # how frameworks say that the client has left
@@ -86,8 +86,12 @@ class Exchange:
                 return
         finally:
             self._waiter = None
+        raise AppTimeout(f"{self.label}: {what} for {timeout:g} s; the app waits at\n{self.where()}", kind)
+
+    def where(self) -> str:
+        """The lines where the app waits: its task, or one that it has started, whichever is in its own code."""
         assert self.task is not None
-        raise AppTimeout(f"{self.label}: {what} for {timeout:g} s; the app waits at\n{where(self.task)}", kind)
+        return where(self.task, *tasks_with(current_scope, self.scope, self.task))
 
     @property
     def label(self) -> str:
@@ -118,7 +122,7 @@ class Exchange:
             self.ended_by_us = self.ended_by_us or not task.done()
             if not await end_task(task, timeout=1.0):
                 warnings.warn(
-                    f"{self.label}: the app ignores its cancellation; it waits at\n{where(task)}",
+                    f"{self.label}: the app ignores its cancellation; it waits at\n{self.where()}",
                     ProtocolWarning,
                     stacklevel=2,
                 )

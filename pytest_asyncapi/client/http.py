@@ -234,12 +234,12 @@ class HTTPExchange(Exchange):
                 while not self.started and not self.done:
                     await self._wait_or_pump("no response began")
             if self.done:
-                self._judge_start()
+                self.judge_start()
         except BaseException:
             await self.abort()
             raise
 
-    def _judge_start(self) -> None:
+    def judge_start(self) -> None:
         if self.complete and self.options.background != "wait":
             return  # what fails after the response shows in drain() or at the end, never by chance here
         if self.exc is None:
@@ -343,6 +343,10 @@ class HTTPExchange(Exchange):
         if self.done or (self.complete and self.options.background != "wait"):
             return
         await self.abort()
+        self.judge_departure()
+
+    def judge_departure(self) -> None:
+        """Raise what the app raised at its client's departure, unless something else is being raised."""
         if self.noticed_departure() or not self.options.raise_app_exceptions:
             self.exc_seen = True
         elif sys.exc_info()[1] is None:

@@ -14,9 +14,7 @@ KEPT = 5  # requests
 SHOWN = 1000  # characters of a body
 MASK = "***"
 
-_SECRET = (
-    r"password|passwd|passphrase|secret|token|api[-_]?key|access[-_]?key|private[-_]?key|authorization|session"
-)
+_SECRET = r"password|passwd|passphrase|secret|token|api[-_]?key|access[-_]?key|private[-_]?key|authorization|session"
 _SECRET_HEADER = re.compile(rf"(?:{_SECRET}|cookie|auth|signature)", re.IGNORECASE)
 _JSON_FIELD = re.compile(rf'("[^"]*(?:{_SECRET})[^"]*"\s*:\s*)("(?:[^"\\]|\\.)*"?|[^,\]}}\s]+)', re.IGNORECASE)
 _FORM_FIELD = re.compile(rf"((?:^|[?&;])[^=&?;\s]*(?:{_SECRET})[^=&?;\s]*=)[^&;\s#]*", re.IGNORECASE)

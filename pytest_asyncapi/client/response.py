@@ -6,7 +6,6 @@ that has been read in part, and every response of a library that lacks the names
 
 from __future__ import annotations
 
-import copyreg
 import functools
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -50,7 +49,11 @@ class QuickResponse:
 
     def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
         """Pickled as the library's own response: this class is made when it is first used."""
-        return copyreg.__newobj__, (self.module.Response,), self.__getstate__()  # type: ignore[attr-defined]
+        return _blank, (self.module.Response,), self.__getstate__()
+
+
+def _blank(cls: type[Any]) -> Any:
+    return object.__new__(cls)
 
 
 @functools.cache

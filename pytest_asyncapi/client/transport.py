@@ -90,16 +90,10 @@ class TransportBase:
             lifespan.check()
         scope = self.scope(request)
         options, timeouts = self._per_request(request)
-        if scope["scheme"] not in PORTS:
-            raise self.module.UnsupportedProtocol(
-                f"{request.url}: the client speaks http, https, ws and wss, not {scope['scheme']!r}", request=request
-            )
+        if scope["scheme"] != "http":
+            self._check_scheme(request, scope)
         if _UPGRADE in scope["headers"]:
             return await self._upgrade(request, scope, options, timeouts)
-        if scope["scheme"] in ("ws", "wss"):
-            raise self.module.UnsupportedProtocol(
-                f"{request.url} is a websocket: open it by `async with client.websocket_connect(...)`", request=request
-            )
         exchange = HTTPExchange(
             self.app,
             scope,
@@ -116,6 +110,16 @@ class TransportBase:
         except AppTimeout as timeout:
             raise self._timeout(timeout, request) from None
         return self._response(request, exchange)
+
+    def _check_scheme(self, request: Any, scope: dict[str, Any]) -> None:
+        if scope["scheme"] not in PORTS:
+            raise self.module.UnsupportedProtocol(
+                f"{request.url}: the client speaks http, https, ws and wss, not {scope['scheme']!r}", request=request
+            )
+        if scope["scheme"] in ("ws", "wss") and _UPGRADE not in scope["headers"]:
+            raise self.module.UnsupportedProtocol(
+                f"{request.url} is a websocket: open it by `async with client.websocket_connect(...)`", request=request
+            )
 
     def scope(self, request: Any) -> dict[str, Any]:
         """The ASGI scope of a request."""
@@ -184,8 +188,7 @@ class TransportBase:
         if self.lifespan is not None:
             self.lifespan.check()
         scope = self.scope(request)
-        if scope["scheme"] not in PORTS:
-            raise ConfigurationError(f"{request.url}: expected a path, or a URL of ws, wss, http or https")
+        self._check_scheme(request, scope)
         options, timeouts = self._per_request(request)
         channel = LocalChannel(self.app, websocket_scope(scope), options, timeouts.get("read"))
         self.open.add(channel)

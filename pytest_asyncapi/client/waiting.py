@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import gc
 import linecache
 import os
@@ -87,11 +88,25 @@ def debugger_attached() -> bool:
     return monitoring is not None and monitoring.get_tool(monitoring.DEBUGGER_ID) is not None
 
 
-def where(task: asyncio.Task[Any], limit: int = 4) -> str:
-    """The lines at which a suspended task waits, the outermost first; of the user's code, where there is any."""
-    frames = list(_await_chain(task.get_coro()))
-    user = [frame for frame in frames if not _foreign(frame[0])]
-    shown = user or [frame for frame in frames if not frame[0].startswith(_OURS)] or frames
+def tasks_with(variable: contextvars.ContextVar[Any], value: object, main: object) -> list[asyncio.Task[Any]]:
+    """The tasks of the running loop, besides `main`, in whose context the variable is that very object."""
+    found = []
+    for task in asyncio.all_tasks():
+        # Task.get_context() is there from 3.12 on
+        context = next((each for each in gc.get_referents(task) if isinstance(each, contextvars.Context)), None)
+        if task is not main and context is not None and context.get(variable) is value:
+            found.append(task)
+    return found
+
+
+def where(*tasks: asyncio.Task[Any], limit: int = 4) -> str:
+    """The lines at which a suspended task waits, the outermost first.
+
+    Of several tasks it is the first that waits in the user's code; without one, it is the first at all.
+    """
+    chains = [list(_await_chain(task.get_coro())) for task in tasks]
+    user = next(filter(None, ([frame for frame in chain if not _foreign(frame[0])] for chain in chains)), None)
+    shown = user or [frame for frame in chains[0] if not frame[0].startswith(_OURS)] or chains[0]
     lines = [
         f"  {file}:{line} in {name}: {linecache.getline(file, line).strip()}" for file, line, name in shown[-limit:]
     ]

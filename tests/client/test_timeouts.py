@@ -1,0 +1,202 @@
+"""The time-outs of the client are the library's own, say where the app waits, and keep still under a debugger."""
+
+import asyncio
+import re
+import sys
+
+import pytest
+
+from pytest_asyncapi.errors import AppTimeout
+
+
+async def slow_query():
+    await asyncio.sleep(3600)  # the line that the message names
+
+
+async def test_no_response(connect, app_of, library, no_tasks_left):
+    """ReadTimeout, with the lines of the app that wait; the app is cancelled."""
+
+    async def endpoint(scope, receive, send):
+        await slow_query()
+
+    client = await connect(app_of(endpoint), library=library)
+
+    with pytest.raises(client.module.ReadTimeout) as raised:
+        await client.get("/slow", timeout=0.05)
+
+    lines = str(raised.value).splitlines()
+    assert lines[0].startswith("GET /slow: no ")
+    assert lines[0].endswith("; the app waits at")
+    assert [line.strip() for line in lines[-2:]] == [
+        f"{__file__}:{endpoint.__code__.co_firstlineno + 1} in endpoint: await slow_query()",
+        f"{__file__}:{slow_query.__code__.co_firstlineno + 1} in slow_query: "
+        "await asyncio.sleep(3600)  # the line that the message names",
+    ]
+    assert raised.value.request.url == "http://testserver/slow"
+    no_tasks_left()
+
+
+@pytest.mark.parametrize("way", ["process"], indirect=True)
+async def test_the_whole_message(connect, app_of):
+    """It says what did not come, for how long, and where the app is."""
+
+    async def endpoint(scope, receive, send):
+        await slow_query()
+
+    client = await connect(app_of(endpoint), timeout=0.05)
+
+    with pytest.raises(
+        client.module.ReadTimeout, match=r"^GET /slow: no response began for 0.05 s; the app waits at\n  "
+    ):
+        await client.get("/slow")
+
+
+async def test_a_chunk_that_does_not_come(connect, app_of):
+    """The time-out counts from chunk to chunk."""
+
+    async def endpoint(scope, receive, send):
+        await send({"type": "http.response.start", "status": 200})
+        for _ in range(3):
+            await asyncio.sleep(0.06)
+            await send({"type": "http.response.body", "body": b"x", "more_body": True})
+        await slow_query()
+
+    client = await connect(app_of(endpoint), timeout=0.15)
+
+    async with client.stream("GET", "/") as response:
+        chunks = response.aiter_raw()
+        assert [await anext(chunks) for _ in range(3)] == [b"x", b"x", b"x"]
+        with pytest.raises(client.module.ReadTimeout, match="GET /: no further part of the body came"):
+            await anext(chunks)
+    with pytest.raises(client.module.ReadTimeout, match="slow_query"):
+        await client.get("/")
+
+
+async def test_steady_chunks_outlast_the_timeout(connect, app_of):
+    """A response that takes longer than the time-out in all, and never pauses for so long, arrives."""
+
+    async def endpoint(scope, receive, send):
+        await send({"type": "http.response.start", "status": 200})
+        for _ in range(8):
+            await asyncio.sleep(0.04)
+            await send({"type": "http.response.body", "body": b"x", "more_body": True})
+        await send({"type": "http.response.body"})
+
+    client = await connect(app_of(endpoint), timeout=0.2)
+
+    assert (await client.get("/")).content == b"x" * 8
+
+
+@pytest.mark.parametrize("way", ["process"], indirect=True)
+async def test_an_upload_that_is_not_read(connect, app_of, library):
+    """WriteTimeout, where an app leaves a streamed upload unread."""
+
+    async def upload():
+        while True:
+            yield b"x" * 100_000
+
+    async def endpoint(scope, receive, send):
+        await receive()
+        await slow_query()
+
+    client = await connect(app_of(endpoint), library=library)
+
+    timeout = client.module.Timeout(5, write=0.05)
+    with pytest.raises(client.module.WriteTimeout, match=r"POST /: the request's body was not read for 0.05 s"):
+        await client.post("/", content=upload(), timeout=timeout)
+
+
+async def test_background_work_has_a_limit_of_its_own(connect, app_of, respond):
+    """A short read time-out says nothing about work after the response; `background_timeout` does."""
+
+    async def endpoint(scope, receive, send):
+        await respond(send, b"done")
+        await asyncio.sleep(0.1 if scope["path"] == "/short" else 3600)
+
+    client = await connect(app_of(endpoint), timeout=0.05, background_timeout=0.2)
+
+    assert (await client.get("/short")).text == "done"
+    with pytest.raises(
+        AppTimeout, match="GET /long: the response is complete, and the app's work after it has gone on"
+    ):
+        await client.get("/long")
+
+
+async def test_no_timeout(connect, app_of, respond):
+    """timeout=None waits."""
+
+    async def endpoint(scope, receive, send):
+        await asyncio.sleep(0.05)
+        await respond(send, b"at last")
+
+    client = await connect(app_of(endpoint), timeout=None)
+
+    assert (await client.get("/")).text == "at last"
+
+
+@pytest.mark.parametrize("way", ["process"], indirect=True)
+async def test_timeouts_can_be_switched_off(connect, app_of, respond):
+    """enforce_timeouts=False, for a suite whose app sets short ones on a shared client."""
+
+    async def endpoint(scope, receive, send):
+        await asyncio.sleep(0.05)
+        await respond(send, b"at last")
+
+    client = await connect(app_of(endpoint), timeout=0.01)
+
+    response = await client.get("/", extensions={"asyncapi": {"enforce_timeouts": False}})
+    assert response.text == "at last"
+
+
+@pytest.mark.parametrize("way", ["process"], indirect=True)
+async def test_not_under_a_debugger(connect, app_of, respond, monkeypatch):
+    """While somebody steps through the app no time-out fires."""
+
+    class Tracer:
+        def trace(self, frame, event, argument):
+            return None
+
+    Tracer.__module__ = "bdb"
+    monkeypatch.setattr(sys, "gettrace", lambda: Tracer().trace)
+
+    async def endpoint(scope, receive, send):
+        await asyncio.sleep(0.1)
+        await respond(send, b"stepped")
+
+    Tracer.trace.__module__ = "bdb"
+    client = await connect(app_of(endpoint), timeout=0.02)
+
+    assert (await client.get("/")).text == "stepped"
+
+
+@pytest.mark.parametrize("way", ["process"], indirect=True)
+async def test_the_line_of_a_generator(connect):
+    """Through FastAPI, task groups and asynchronous generators, the app's own line is found."""
+    from fastapi import FastAPI
+    from fastapi.responses import StreamingResponse
+
+    app = FastAPI()
+
+    async def rows():
+        yield b"one"
+        await slow_query()
+        yield b"two"
+
+    @app.get("/rows")
+    async def read_rows():
+        async for row in rows():
+            last = row
+        return last
+
+    @app.get("/stream")
+    async def stream_rows():
+        return StreamingResponse(rows())
+
+    client = await connect(app, timeout=0.05)
+
+    with pytest.raises(client.module.ReadTimeout) as raised:
+        await client.get("/rows")
+    assert re.findall(r"^  .*:\d+ in (\w+):", str(raised.value), re.MULTILINE) == ["read_rows", "rows", "slow_query"]
+    with pytest.raises(client.module.ReadTimeout) as raised:
+        await client.get("/stream")
+    assert re.findall(r"^  .*:\d+ in (\w+):", str(raised.value), re.MULTILINE) == ["rows", "slow_query"]
