@@ -7,6 +7,7 @@ when a fixture or an option asks for it.
 from __future__ import annotations
 
 import copy
+import importlib
 from collections.abc import Generator
 from types import ModuleType
 from typing import Any
@@ -18,9 +19,9 @@ from pytest_asyncapi import loops, markers, runner, settings
 FIXTURES = ("client", "database", "cache", "clock", "upstream", "network", "blocking")
 HOOKS = ("client", "database", "cache", "upstream", "network")
 
+_LOADED = "asyncapi-loops"
 _SHORT_NAMES = "asyncapi-short-names"
 _SHORT_NAMES_BY_CONFTEST = pytest.StashKey[bool]()
-_IN_USE = pytest.StashKey[bool]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -37,25 +38,41 @@ def pytest_load_initial_conftests(early_config: pytest.Config, parser: pytest.Pa
 def pytest_configure(config: pytest.Config) -> None:
     markers.register(config)
     run = settings.settings_of(config)
+    if run.configured or config.option.showfixtures or config.option.show_fixtures_per_test:
+        _load_rooms(config)
+    if run.detect_blocking != "off":
+        _register(config.pluginmanager, "blocking", "hooks")
+    _give_short_names(config, run)
+
+
+# ---- the rooms
+
+
+def _load_rooms(config: pytest.Config) -> None:
+    """Register the fixtures and hooks of every room, once. A run that uses none of them never pays for the imports."""
     manager = config.pluginmanager
-    manager.register(runner.anchors(loops.has_pytest_asyncio(config)), "asyncapi-loops")
+    if manager.has_plugin(_LOADED):
+        return
+    manager.register(runner.anchors(loops.has_pytest_asyncio(config)), _LOADED)
     for room in FIXTURES:
         _register(manager, room, "fixtures")
     for room in HOOKS:
         _register(manager, room, "hooks")
-    if run.detect_blocking != "off":
-        _register(manager, "blocking", "hooks")
-    config.stash[_IN_USE] = run.configured
-    _give_short_names(config, run)
 
 
 def _register(manager: pytest.PytestPluginManager, room: str, part: str) -> None:
-    import importlib.util
-    import pathlib
+    name = f"asyncapi-{room}-{part}"
+    manager.register(importlib.import_module(f"pytest_asyncapi.{room}.{part}"), name)
 
-    if not (pathlib.Path(__file__).parent / room / f"{part}.py").exists():
-        return
-    manager.register(importlib.import_module(f"pytest_asyncapi.{room}.{part}"), f"asyncapi-{room}-{part}")
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """In a project that configures nothing, a test may still ask for a fixture of ours by its long name."""
+    if not config.pluginmanager.has_plugin(_LOADED) and any(
+        name.startswith(("asyncapi_", "_asyncapi_")) or name in ("asgi_app", "db_schema")
+        for item in items
+        for name in getattr(item, "fixturenames", ())
+    ):
+        _load_rooms(config)
 
 
 # ---- the short names of the fixtures
@@ -89,16 +106,29 @@ def _give_short_names_beside(plugin: object, config: pytest.Config) -> None:
         return
     names = (getattr(each, "name", "") for each in list(vars(plugin).values()) if type(each) is _FIXTURE_TYPE)
     if "asgi_app" in names:
+        _load_rooms(config)
         runner.add_short_names(plugin)
-        config.stash[_IN_USE] = True
 
 
-_SHORT_NAME_MISSING = """\
-fixture {name!r} not found: pytest-asyncapi gives its fixtures their short names only where a project configures it.
+_MISSING = """\
+fixture {name!r} not found: pytest-asyncapi {why}.
 Set `asyncapi_app = "package.module:app"` in [tool.pytest.ini_options] of pyproject.toml, or in pytest.ini,
 or define a fixture `asgi_app` that returns the app, in the conftest.py of these tests,
-or set `asyncapi_names = true`. The long name works everywhere: 'asyncapi_{name}'.
+or set `asyncapi_names = true`.{more}
 Use 'pytest --fixtures [testpath]' to see the fixtures of other plugins."""
+
+
+def _missing(name: str) -> str | None:
+    """What to say of a fixture that was not found; None when it is none of ours."""
+    for room in FIXTURES:
+        importlib.import_module(f"pytest_asyncapi.{room}.fixtures")
+    if name in runner.PUBLIC:
+        why = "gives its fixtures their short names only where a project configures it"
+        return _MISSING.format(name=name, why=why, more=f" The long name works everywhere: 'asyncapi_{name}'.")
+    if name.removeprefix("asyncapi_") in runner.PUBLIC:
+        why = "loads its fixtures only where a project configures it, or a test names one as an argument"
+        return _MISSING.format(name=name, why=why, more="")
+    return None
 
 
 # ---- the run
@@ -122,12 +152,11 @@ def pytest_fixture_setup(
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_setup(item: pytest.Item) -> Generator[None, None, None]:
-    if item.config.stash[_IN_USE]:
+    if item.config.pluginmanager.has_plugin(_LOADED):
         settings.settings_of(item)  # a wrong marker fails the test, also when no fixture reads it
     try:
         yield
     except pytest.FixtureLookupError as error:
-        if error.argname in runner.PUBLIC and error.msg is None:
-            error.msg = _SHORT_NAME_MISSING.format(name=error.argname)
+        error.msg = error.msg or _missing(error.argname or "")
         raise
     runner.check_shared(item)

@@ -146,3 +146,30 @@ def test_another_missing_fixture_has_the_message_of_pytest(
     result = beside_a_neighbour.runpytest_inprocess("-p", "room", *quiet)
 
     result.stdout.fnmatch_lines(["E       fixture 'gadgett' not found", ">       available fixtures: *"])
+
+
+def test_the_long_name_by_getfixturevalue_alone_says_what_is_missing(
+    beside_a_neighbour: pytest.Pytester, quiet: tuple[str, ...]
+) -> None:
+    """Nothing of ours is loaded in a project that neither configures it nor names a fixture of it."""
+    beside_a_neighbour.makepyfile(
+        """
+        import pytest
+
+        @pytest.fixture
+        def late(request):
+            return request.getfixturevalue("asyncapi_upstream")
+
+        def test_it(late): pass
+        """
+    )
+
+    result = beside_a_neighbour.runpytest_inprocess(*quiet)
+
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(
+        [
+            "E       fixture 'asyncapi_upstream' not found: pytest-asyncapi loads its fixtures only where a project"
+            " configures it, or a test names one as an argument.",
+        ]
+    )
