@@ -87,7 +87,8 @@ class Control:
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
-        self.commands: list[Command] = []
+        self._log: list[Fields] = []
+        self._commands: list[Command] = []  # of the log, made when they are asked for
         self.faults: list[Fault] = []
         self.is_down = False
         self.links: weakref.WeakSet[Link] = weakref.WeakSet()
@@ -160,9 +161,15 @@ class Control:
 
     # -- what was asked
 
+    @property
+    def commands(self) -> list[Command]:
+        """Every command that was sent, but for the handshakes of connections."""
+        self._commands += [Command.of(fields) for fields in self._log[len(self._commands) :]]
+        return list(self._commands)
+
     def admit(self, fields: Fields) -> Fault | None:
         """Log a command; returns the fault that meets it. The newest fault wins."""
-        self.commands.append(Command.of(fields))
+        self._log.append(fields)
         return self.fault_for(fields[0].upper()) if self.faults else None
 
     def fault_for(self, name: bytes) -> Fault | None:

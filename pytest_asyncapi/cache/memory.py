@@ -41,6 +41,8 @@ try:
     from fakeredis._socket._async import AsyncFakeSocket
     from fakeredis._socket._base import BaseFakeSocket
     from fakeredis._socket._fakesocket import FakeSocket
+
+    from pytest_asyncapi.cache.shortcuts import NOT_PLAIN, SHORTCUTS
 except ImportError as error:
     from pytest_asyncapi.cache.versions import explain
 
@@ -84,6 +86,7 @@ class MemoryEngine:
     def __init__(self) -> None:
         self.server = FakeServer(version=(8, 0), server_type="redis")
         self.clock = ShiftedTime()
+        self.plain = True  # no command so far has changed what others do
         self._clocks: list[types.ModuleType] = []
         for name, module in list(sys.modules.items()):
             if name.startswith("fakeredis.") and getattr(module, "time", None) is time:
@@ -101,12 +104,15 @@ class MemoryEngine:
     def session(self, *, threaded: bool) -> MemorySession:
         """A connection's session. `threaded`: its commands may block their thread, and no loop runs there."""
         kind = ThreadSession if threaded else LoopSession
-        return kind(self.server, 0, client_class=redis.asyncio.Redis, client_info={"addr": "192.0.2.2:50000"})
+        session = kind(self.server, 0, client_class=redis.asyncio.Redis, client_info={"addr": "192.0.2.2:50000"})
+        session.engine = self
+        return session
 
 
 class MemorySession(BaseFakeSocket):
     """fakeredis' socket, with replies as bytes."""
 
+    engine: MemoryEngine
     send: Callable[[bytes], None]
     link: Link
     _answers = False  # what put_response gets next answers a command
@@ -116,10 +122,30 @@ class MemorySession(BaseFakeSocket):
         return bool(self._paused)
 
     def execute(self, fields: Fields) -> None:
+        name = fields[0].upper()
+        if name in SHORTCUTS and self._is_plain():
+            with self._server.lock:
+                self._db.time = self.engine.clock.time()
+                value = SHORTCUTS[name](self._db, fields)
+            if value is not NOT_PLAIN:
+                self.send(encode(value, self._client_info.protocol_version))
+                return
+        elif name in _NOT_PLAIN_AFTER:
+            self.engine.plain = False
         try:
             self._process_command(fields)
         except Exception as error:  # a bug of the engine is an error reply, as a crash of the client it would be opaque
             self.put_response(SimpleError(f"ERR the in-memory engine failed: {type(error).__name__}: {error}"))
+
+    def _is_plain(self) -> bool:
+        """Whether a command does what it always does: no transaction, no rights to check, nobody who listens."""
+        server = self._server
+        return (
+            self.engine.plain
+            and self._transaction is None
+            and not (self._pubsub or server.subscribers or server.psubscribers)
+            and not (self._reply_off or self._reply_skip)
+        )
 
     def refuse(self, fields: Fields, error: str) -> None:
         if self._queueing:  # a command that fails while it is queued fails the transaction
@@ -206,6 +232,8 @@ class ThreadSession(MemorySession, FakeSocket):
 def _nowhere(data: bytes) -> None:
     """Where the replies of a closed connection go."""
 
+
+_NOT_PLAIN_AFTER = frozenset({b"ACL", b"CONFIG", b"AUTH"})
 
 _BLOCKING = frozenset(
     {b"BLPOP", b"BRPOP", b"BLMOVE", b"BRPOPLPUSH", b"BLMPOP", b"BZPOPMIN", b"BZPOPMAX", b"BZMPOP", b"WAIT"}
