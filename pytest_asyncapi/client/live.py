@@ -248,6 +248,8 @@ class LiveTransportBase(TransportBase):
         if response.status_code != 101:
             await exchange.settle()
             exchange.show()
+            if exchange.done and exchange.state == "connecting":
+                raise exchange.unanswered()
         return exchange, response
 
     async def channel(self, request: Any) -> Channel:

@@ -111,9 +111,7 @@ class WebSocketExchange(Exchange):
                 if self.options.raise_app_exceptions or self.state == "connecting":
                     super().show()
                 if self.state == "connecting":
-                    raise ProtocolError(
-                        f"{self.label}: {describe(self.app)} returned without websocket.accept or websocket.close"
-                    )
+                    raise self.unanswered()
                 self.state = "closed"
                 self.exc_seen = True
                 return {"type": "websocket.close", "code": 1011 if self.exc else 1006, "reason": ""}
@@ -124,6 +122,10 @@ class WebSocketExchange(Exchange):
         """Raise the app's exception, once, where the options want it."""
         if self.options.raise_app_exceptions:
             super().show()
+
+    def unanswered(self) -> ProtocolError:
+        """The error of an app that has returned before it accepted or refused."""
+        return ProtocolError(f"{self.label}: {describe(self.app)} returned without websocket.accept or websocket.close")
 
     async def connect(self) -> None:
         """The handshake. Raises WebSocketRejected when the app refuses."""
