@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pytest_asyncapi.database.control import Database, Isolation
     from pytest_asyncapi.database.home import Home
 
-ASKING = {f"{prefix}{name}" for prefix in ("", "asyncapi_") for name in ("db", "db_session", "db_engine")}
+ASKING = ("db_session", "db_engine", "db")
 DATABASE = pytest.StashKey["Database"]()
 
 
@@ -71,17 +71,17 @@ def _asyncapi_database_home(request: pytest.FixtureRequest, db_schema: Any) -> I
 def _asyncapi_database_plan(request: pytest.FixtureRequest) -> Plan | None:
     """The plan of this test, made outside of the event loop: a server may have to be started."""
     settings = settings_of(request.node)
-    asked = sorted(ASKING.intersection(request.fixturenames))
+    asked = next((name for name in ASKING if f"asyncapi_{name}" in request.fixturenames), None)
     if settings.database == "none":
         if asked:
             pytest.fail(
-                f"fixture {asked[0]!r} needs a test database, and asyncapi_database = none says that there is to be none.",
+                f"fixture {asked!r} needs a test database, and asyncapi_database = none says that there is to be none.",
                 pytrace=False,
             )
         return None
     _load_app(request, settings)
     if asked:
-        _require_library(asked[0])
+        _require_library(asked)
     elif "sqlalchemy" not in sys.modules and "asyncpg" not in sys.modules:
         return None
     from pytest_asyncapi.errors import AsyncAPIError
@@ -115,7 +115,7 @@ def _load_app(request: pytest.FixtureRequest, settings: Settings) -> None:
 def _require_library(wanted: str) -> None:
     from importlib.util import find_spec
 
-    if wanted.endswith("db"):
+    if wanted == "db":
         if find_spec("sqlalchemy") is None and find_spec("asyncpg") is None:
             pytest.fail(
                 f"fixture {wanted!r} needs SQLAlchemy or asyncpg, and neither is installed: "

@@ -1,10 +1,15 @@
 """A project with a database, for the tests that run pytest in it."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import asyncpg  # noqa: F401 - pytester forgets the modules that a test imports, and asyncpg crashes when it comes again
 import pytest
+
+from pytest_asyncapi.database import admin, binaries, server
+from pytest_asyncapi.database.admin import Admin
+from pytest_asyncapi.database.server import Server
+from pytest_asyncapi.errors import ServerError
 
 SHOP = '''
 import os
@@ -70,3 +75,49 @@ def shop(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Callable
         return pytester.runpytest_subprocess("-q", *options)
 
     return run
+
+
+class Outer:
+    """A server of somebody else, with a database `shop` of theirs."""
+
+    def __init__(self, running: Server) -> None:
+        self.target = running.target
+        self._admin = Admin()
+        self._session = self._admin.run(admin.connect(running.target))
+
+    def execute(self, sql: str) -> None:
+        self._admin.run(self._session.execute(sql))
+
+    def databases(self) -> list[str]:
+        rows = self._admin.run(self._session.fetch("SELECT datname FROM pg_database ORDER BY 1"))
+        return [name for (name,) in rows if name not in {"postgres", "template0", "template1"}]
+
+    def url(self, user: str = "postgres", database: str = "shop") -> str:
+        return f"postgresql+asyncpg://{user}@/{database}?host={self.target.host}&port={self.target.port}"
+
+    def close(self) -> None:
+        self._admin.run(self._session.close())
+        self._admin.close()
+
+
+@pytest.fixture(scope="session")
+def running() -> Iterator[Server]:
+    """A PostgreSQL server for the tests of this process."""
+    try:
+        binaries.find()
+    except ServerError as error:
+        pytest.skip(str(error))
+    started = server.start(f"test-{os.getpid()}")
+    yield started
+    started.stop()
+
+
+@pytest.fixture
+def outer(running: Server) -> Iterator[Outer]:
+    """That server, as one that others use too."""
+    outer = Outer(running)
+    outer.execute("CREATE DATABASE shop")
+    yield outer
+    for name in outer.databases():
+        outer.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
+    outer.close()

@@ -1,19 +1,14 @@
 """Databases on a server that others use too: their names, what happens to them, and what a killed run leaves."""
 
-import os
 import re
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 
 import pytest
 
-from pytest_asyncapi.database import admin, binaries, server, workers
-from pytest_asyncapi.database.admin import Admin
-from pytest_asyncapi.database.server import Server
-from pytest_asyncapi.errors import ServerError
+from pytest_asyncapi.database import workers
 
 SCHEMA = """
 import shop
@@ -28,50 +23,6 @@ def db_schema():
     return db_schema_function
 """
 ONE = "async def test_one(db):\n    assert await shop.emails() == []\n    await shop.add('a')\n"
-
-
-class Outer:
-    """A server of somebody else, with a database of theirs."""
-
-    def __init__(self, running: Server) -> None:
-        self.target = running.target
-        self._admin = Admin()
-        self._session = self._admin.run(admin.connect(running.target))
-
-    def execute(self, sql: str) -> None:
-        self._admin.run(self._session.execute(sql))
-
-    def databases(self) -> list[str]:
-        rows = self._admin.run(self._session.fetch("SELECT datname FROM pg_database ORDER BY 1"))
-        return [name for (name,) in rows if name not in {"postgres", "template0", "template1"}]
-
-    def url(self, user: str = "postgres", database: str = "shop") -> str:
-        return f"postgresql+asyncpg://{user}@/{database}?host={self.target.host}&port={self.target.port}"
-
-    def close(self) -> None:
-        self._admin.run(self._session.close())
-        self._admin.close()
-
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[Server]:
-    try:
-        binaries.find()
-    except ServerError as error:
-        pytest.skip(str(error))
-    started = server.start(f"test-{os.getpid()}")
-    yield started
-    started.stop()
-
-
-@pytest.fixture
-def outer(running, monkeypatch) -> Iterator[Outer]:
-    outer = Outer(running)
-    outer.execute("CREATE DATABASE shop")
-    yield outer
-    for name in outer.databases():
-        outer.execute(f'DROP DATABASE "{name}" WITH (FORCE)')
-    outer.close()
 
 
 @pytest.fixture
