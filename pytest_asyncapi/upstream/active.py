@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
+from pytest_asyncapi.upstream.plan import planned
+
 if TYPE_CHECKING:
     from pytest_asyncapi.upstream.router import Upstream
 
@@ -26,8 +28,9 @@ def current(host: str, port: int | None) -> Upstream | None:
 @contextmanager
 def real_network() -> Iterator[None]:
     """Requests of this context go out: for a recording, or a route that passes through."""
-    token = _real.set(True)
+    real, plan = _real.set(True), planned.set(None)
     try:
         yield
     finally:
-        _real.reset(token)
+        planned.reset(plan)
+        _real.reset(real)

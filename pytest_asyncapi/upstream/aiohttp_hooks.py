@@ -109,7 +109,7 @@ def connect_error(fault: Fault, req: Any) -> BaseException:
     match fault.kind:
         case "dns":
             error = getattr(client_exceptions, "ClientConnectorDNSError", client_exceptions.ClientConnectorError)
-            return error(key, socket.gaierror(socket.EAI_NONAME, "Name or service not known"))  # type: ignore[no-any-return]
+            return error(key, socket.gaierror(socket.EAI_NONAME, "Name or service not known"))
         case "tls":
             reason = ssl.SSLCertVerificationError(
                 1, "[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: injected"

@@ -258,7 +258,7 @@ class Place(Body):
             if self not in pool._connections:
                 return []
             pool._connections.remove(self)
-            return pool._assign_requests_to_connections() if pool._requests else []  # type: ignore[no-any-return]
+            return pool._assign_requests_to_connections() if pool._requests else []
 
     def close(self) -> None:
         if closing := self._leave():

@@ -7,6 +7,7 @@ it travelled: compressed, with every header.
 from __future__ import annotations
 
 import importlib
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from pytest_asyncapi.upstream.active import real_network
@@ -31,11 +32,22 @@ def httpx_library() -> Any:
         return importlib.import_module("httpx")
 
 
+@cache
+def _options() -> dict[str, Any]:
+    """For every client alike; the SSL context, which is dear, is made once."""
+    return {
+        "verify": httpx_library().create_ssl_context(),
+        "trust_env": False,
+        "timeout": TIMEOUT,
+        "follow_redirects": False,
+    }
+
+
 async def fetch(upstream: Upstream, request: Request) -> Reply:
     """What the real service answers."""
     library = httpx_library()
     with upstream.outside(request.host), real_network():
-        async with library.AsyncClient(trust_env=False, timeout=TIMEOUT, follow_redirects=False) as client:
+        async with library.AsyncClient(**_options()) as client:
             sent = client.build_request(request.method, request.url, content=request.content)
             sent.headers = library.Headers(_sent_headers(request))
             response = await client.send(sent, stream=True)
@@ -47,7 +59,7 @@ async def fetch(upstream: Upstream, request: Request) -> Reply:
 def fetch_now(upstream: Upstream, request: Request) -> Reply:
     """The same for a sync client."""
     library = httpx_library()
-    client = library.Client(trust_env=False, timeout=TIMEOUT, follow_redirects=False)
+    client = library.Client(**_options())
     with upstream.outside(request.host), real_network(), client:
         sent = client.build_request(request.method, request.url, content=request.content)
         sent.headers = library.Headers(_sent_headers(request))

@@ -6,15 +6,18 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from os import PathLike
 from types import TracebackType
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from pytest_asyncapi.errors import UnmatchedRequest, UnusedRoute, UpstreamError
+from pytest_asyncapi.errors import ContractError, UnmatchedRequest, UnusedRoute, UpstreamError
 from pytest_asyncapi.upstream import active, clients, explain
 from pytest_asyncapi.upstream.plan import Plan
 from pytest_asyncapi.upstream.request import Request
 from pytest_asyncapi.upstream.routes import Call, Calls, Route
 from pytest_asyncapi.upstream.urls import RouteIndex
 from pytest_asyncapi.wire.hosts import Hosts, is_loopback, plain
+
+if TYPE_CHECKING:
+    from pytest_asyncapi.upstream.cassette import Cassette
 
 ROUTE_ARGUMENTS = (
     "params",
@@ -66,6 +69,8 @@ class Upstream:
         self.routes: list[Route] = []
         self.calls = Calls()
         self.problems: list[str] = []
+        self.checks: list[Callable[[], str | None]] = []
+        self.cassettes: list[Cassette] = []
         self.at_exit: list[Callable[[], None]] = []
         self.connections: set[Connection] = set()
         self.has_connect_faults = False
@@ -135,7 +140,7 @@ class Upstream:
 
         return mount(self, base, app)
 
-    def cassette(self, file: str | PathLike[str], **options: Any) -> Any:
+    def cassette(self, file: str | PathLike[str], **options: Any) -> Cassette:
         """Answers from a file, which ``--upstream-record=new`` or ``all`` records, see :class:`Cassette`."""
         from pytest_asyncapi.upstream.cassette import Cassette
 
@@ -188,7 +193,7 @@ class Upstream:
         failures = list(self.problems)
         if self.assert_all_called_at_exit and (unused := self.unused):
             failures.append(explain.unused(unused, self.calls))
-        return failures
+        return [*failures, *filter(None, (check() for check in self.checks))]
 
     def verify(self) -> None:
         """Raise what :meth:`failures` lists."""
@@ -213,6 +218,9 @@ class Upstream:
                 call = Call(request, route)
                 route.calls.append(call)
                 self.calls.append(call)
+                for check in route.contract:
+                    if why := check(request):
+                        return Plan(self, request, call, self._broken_contract(route, request, why))
                 return Plan(self, request, call, route.take())
         call = Call(request, None)
         self.calls.append(call)
@@ -223,6 +231,11 @@ class Upstream:
         error = UnmatchedRequest(why or explain.unmatched(call.request, self.routes))
         if self.strict:
             self.problems.append(str(error))
+        return error
+
+    def _broken_contract(self, route: Route, request: Request, why: str) -> ContractError:
+        error = ContractError(f"{request.method} {request.url} breaks the contract of {route!r}: {why}")
+        self.problems.append(str(error))
         return error
 
     def connect_plan(self, request: Request) -> Plan | None:

@@ -103,6 +103,7 @@ class Route:
             wanted["params"] = _merged(self.template.query, wanted.get("params"))
         self._head_checks = matching.checks(wanted, matching.HEAD)
         self._body_checks = matching.checks(wanted, matching.BODY)
+        self.contract: list[matching.Check] = []
 
     def __repr__(self) -> str:
         url = (
@@ -141,6 +142,11 @@ class Route:
                 if why := check(request):
                     return (7, why)
         return None
+
+    def add_check(self, check: matching.Check, *, contract: bool = False) -> None:
+        """One thing more that is wanted of a request. A request that breaks a contract is this route's, and an
+        error."""
+        (self.contract if contract else self._body_checks).append(check)
 
     @property
     def wants_body(self) -> bool:

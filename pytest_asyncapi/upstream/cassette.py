@@ -1,0 +1,288 @@
+"""Answers from a file: recorded once from the real service, replayed ever after.
+
+The file is JSON or YAML for people to read and to edit. Bodies are text where they are text, else base64; a replay
+gives every byte and header that the service sent, but for the secrets, which are masked before anything is written.
+"""
+
+from __future__ import annotations
+
+import base64
+import zlib
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pytest_asyncapi.errors import CassetteError
+from pytest_asyncapi.upstream import documents, real
+from pytest_asyncapi.upstream.effects import Callback
+from pytest_asyncapi.upstream.masking import SECRETS, Masker
+from pytest_asyncapi.upstream.replies import Reply
+
+if TYPE_CHECKING:
+    from os import PathLike
+
+    from pytest_asyncapi.upstream.request import Request
+    from pytest_asyncapi.upstream.router import Upstream
+
+VERSION = 1
+MATCH = ("method", "url", "scheme", "host", "path", "query", "body")
+Entry = dict[str, Any]
+
+_renewed: set[Path] = set()
+"""The files that this process has begun anew, under ``record="all"``: the next test adds to them."""
+
+
+class Cassette(Callback):
+    """A route for every request that the file has an answer to; ``upstream.cassette(file)`` makes one.
+
+    `match` names what has to be equal: of "method", "url", "scheme", "host", "path", "query" and "body". Several
+    answers to one request are given in turn, the last of them again and again. `secrets` are the names whose values
+    are masked, in headers, queries, forms and JSON. With ``all_used=True`` a recorded call that the test does not make
+    fails it. `record` is "none" (replay), "new" (record what the file has no answer to) or "all" (record anew); by
+    default what ``--upstream-record`` says.
+    """
+
+    def __init__(
+        self,
+        upstream: Upstream,
+        file: str | PathLike[str],
+        *,
+        match: Sequence[str] = ("method", "url", "body"),
+        secrets: Iterable[str] = SECRETS,
+        record: str | None = None,
+        all_used: bool = False,
+    ) -> None:
+        super().__init__(self._answer)
+        self.is_async = True
+        self.upstream = upstream
+        self.path = Path(file)
+        self.match = tuple(match)
+        self.record = record or upstream.record
+        self.used: set[int] = set()
+        self._mask = Masker(secrets)
+        self._new = 0
+        if unknown := [name for name in self.match if name not in MATCH]:
+            raise CassetteError(f"cassette {self.path}: match={unknown[0]!r} is none of {', '.join(MATCH)}.")
+        if self.record not in ("none", "new", "all"):
+            raise CassetteError(f"cassette {self.path}: record={self.record!r} is none of none, new, all.")
+        self.entries = self._read()
+        self.route = upstream.route(None, None, name=f"cassette {self.path.name}", required=False)
+        self.route.reply(self).add_check(self._differs)
+        upstream.at_exit.append(self.save)
+        upstream.cassettes.append(self)
+        if all_used:
+            upstream.checks.append(self._unused)
+
+    def __repr__(self) -> str:
+        return f"<Cassette {self.path} of {len(self.entries)} calls>"
+
+    @property
+    def stale(self) -> list[str]:
+        """The recorded calls that were not asked for."""
+        return [describe(each) for index, each in enumerate(self.entries) if index not in self.used]
+
+    # -- replaying
+
+    def _differs(self, request: Request) -> str | None:
+        if self.record != "none" or self._find(request):
+            return None
+        return f"the cassette has no such call ({self._nearest(request)}); --upstream-record=new records it"
+
+    def _nearest(self, request: Request) -> str:
+        same_path = [
+            each for each in self.entries if _part("path", each["request"]) == _part("path", self._key(request))
+        ]
+        return (
+            f"it has {', '.join(map(describe, same_path[:3]))}" if same_path else f"it has {len(self.entries)} others"
+        )
+
+    def _find(self, request: Request) -> list[int]:
+        key = self._key(request)
+        wanted = [_part(name, key) for name in self.match]
+        return [
+            index
+            for index, each in enumerate(self.entries)
+            if [_part(name, each["request"]) for name in self.match] == wanted
+        ]
+
+    def _key(self, request: Request) -> Entry:
+        """A request as it stands in the file."""
+        content_type = request.headers.get("content-type", "")
+        key: Entry = {"method": request.method, "url": self._mask.url(request.url)}
+        if request.content:
+            key.update(self._body(request.content, content_type))
+        return key
+
+    def _replay(self, request: Request) -> Reply | None:
+        found = self._find(request)
+        if not found:
+            return None
+        index = next((index for index in found if index not in self.used), found[-1])
+        self.used.add(index)
+        response = self.entries[index]["response"]
+        return Reply(
+            response["status"],
+            headers=[(name, value) for name, value in response["headers"]],
+            body=_bytes(response),
+            reason=response.get("reason"),
+        )
+
+    # -- recording
+
+    async def _answer(self, request: Request) -> Reply:
+        return self._replay(request) or self._keep(request, await real.fetch(self.upstream, request))
+
+    def call_now(self, request: Request) -> Reply:
+        return self._replay(request) or self._keep(request, real.fetch_now(self.upstream, request))
+
+    def _keep(self, request: Request, reply: Reply) -> Reply:
+        headers = [pair for pair in self._mask.headers(request.raw_headers) if pair[0].lower() not in real.HOP_BY_HOP]
+        asked = self._key(request)
+        body: Entry = {name: asked.pop(name) for name in ("text", "base64") if name in asked}
+        asked["headers"] = [list(pair) for pair in headers]
+        asked.update(body)
+        self.entries.append({"request": asked, "response": self._kept(reply)})
+        self.used.add(len(self.entries) - 1)
+        self._new += 1
+        return reply
+
+    def _kept(self, reply: Reply) -> Entry:
+        assert isinstance(reply.body, bytes)
+        headers, body = self._mask.headers(reply.headers), reply.body
+        content_type = reply.header("content-type") or ""
+        plain = _decoded(body, reply.header("content-encoding"))
+        if plain is not None and (shown := self._masked(plain, content_type)) != plain:
+            # a secret in it: the body is kept masked, and as it is no longer what was compressed and measured,
+            # uncompressed
+            headers = [pair for pair in headers if pair[0].lower() not in ("content-encoding", "content-length")]
+            body = shown
+        return {
+            "status": reply.status,
+            "reason": reply.reason,
+            "headers": [list(pair) for pair in headers],
+            **self._body(body, content_type),
+        }
+
+    def _masked(self, body: bytes, content_type: str) -> bytes:
+        try:
+            return self._mask.text(body.decode(), content_type).encode()
+        except UnicodeDecodeError:
+            return body
+
+    def _body(self, body: bytes, content_type: str) -> Entry:
+        body = self._masked(body, content_type)
+        try:
+            text = body.decode()
+            if "\x00" not in text:
+                return {"text": text}
+        except UnicodeDecodeError:
+            pass
+        return {"base64": base64.b64encode(body).decode()}
+
+    # -- the file
+
+    def _read(self) -> list[Entry]:
+        if self.record == "all" and self.path.resolve() not in _renewed:
+            _renewed.add(self.path.resolve())
+            return []
+        if not self.path.exists():
+            if self.record == "none":
+                raise CassetteError(
+                    f"cassette {self.path}: there is no such file. Record it: pytest --upstream-record=new"
+                )
+            return []
+        return self._load()
+
+    def _load(self) -> list[Entry]:
+        try:
+            document = documents.load(self.path)
+        except documents.DocumentError as exc:
+            raise CassetteError(f"cassette {self.path} is broken: {exc}. {_AGAIN}") from None
+        if not isinstance(document, dict) or document.get("version") != VERSION:
+            found = document.get("version") if isinstance(document, dict) else type(document).__name__
+            raise CassetteError(
+                f"cassette {self.path} is broken: it is no cassette of version {VERSION} ({found!r}). {_AGAIN}"
+            )
+        for number, entry in enumerate(document.get("calls") or [], 1):
+            if wrong := _wrong(entry):
+                raise CassetteError(f"cassette {self.path} is broken: call {number} {wrong}. {_AGAIN}")
+        return list(document.get("calls") or [])
+
+    def save(self) -> None:
+        """Add what is new to the file; another test may have added to it meanwhile."""
+        if not self._new and self.path.exists():
+            return
+        if self.record == "none":
+            return
+        added = self.entries[-self._new :] if self._new else []
+        kept = (
+            self._load()
+            if self.path.exists() and self.record == "new"
+            else self.entries[: len(self.entries) - self._new]
+        )
+        known = [each["request"] for each in kept]
+        fresh = [each for each in added if each["request"] not in known or self.record == "all"]
+        documents.save(self.path, {"version": VERSION, "calls": [*kept, *fresh]})
+        self._new = 0
+
+    def _unused(self) -> str | None:
+        if not self.stale or self.record != "none":
+            return None
+        lines = [f"cassette {self.path}: {len(self.stale)} recorded calls were not made:", *self.stale]
+        return "\n  ".join([*lines, "Delete them, or record anew: pytest --upstream-record=all"])
+
+
+_AGAIN = "Repair it, or record it anew: pytest --upstream-record=all"
+
+
+def _wrong(entry: Any) -> str:
+    """What is wrong with a call of the file."""
+    for part, names in (("request", ("method", "url")), ("response", ("status", "headers"))):
+        if not isinstance(entry, dict) or not isinstance(entry.get(part), dict):
+            return f"has no {part}"
+        if missing := [name for name in names if name not in entry[part]]:
+            return f"has a {part} without {missing[0]}"
+    try:
+        _bytes(entry["response"])
+        return ""
+    except ValueError as exc:
+        return f"has a body that is no base64 ({exc})"
+
+
+def _bytes(kept: Entry) -> bytes:
+    if "base64" in kept:
+        return base64.b64decode(kept["base64"], validate=True)
+    return str(kept.get("text", "")).encode()
+
+
+def _part(name: str, asked: Entry) -> Any:
+    """A part of a recorded request, for comparing."""
+    from urllib.parse import parse_qsl, urlsplit
+
+    if name in ("method", "url"):
+        return asked[name]
+    if name == "body":
+        return asked.get("base64") or asked.get("text", "")
+    split = urlsplit(asked["url"])
+    match name:
+        case "host":
+            return split.netloc
+        case "query":
+            return sorted(parse_qsl(split.query, keep_blank_values=True))
+    return getattr(split, name)
+
+
+def describe(entry: Entry) -> str:
+    return f"{entry['request']['method']} {entry['request']['url']}"
+
+
+def _decoded(body: bytes, encoding: str | None) -> bytes | None:
+    """The body as text sees it; None when that takes more than the standard library."""
+    if encoding in (None, "", "identity"):
+        return body
+    if encoding not in ("gzip", "x-gzip", "deflate"):
+        return None
+    try:
+        return zlib.decompress(body, wbits=zlib.MAX_WBITS | 32)
+    except zlib.error:
+        return None

@@ -1,0 +1,56 @@
+"""Files that are JSON, or YAML where PyYAML is installed: cassettes and OpenAPI documents."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+
+class DocumentError(Exception):
+    """The file cannot be read; the message says why."""
+
+
+def load(path: Path) -> Any:
+    """What a file says."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as exc:
+        raise DocumentError(str(exc)) from None
+    if is_yaml(path):
+        yaml = _yaml()
+        try:
+            return yaml.safe_load(text)
+        except yaml.YAMLError as exc:
+            raise DocumentError(f"it is no YAML: {exc}") from None
+    try:
+        return json.loads(text)
+    except ValueError as exc:
+        raise DocumentError(f"it is no JSON: {exc}") from None
+
+
+def save(path: Path, value: Any) -> None:
+    """Write a file as a whole, or not at all."""
+    if is_yaml(path):
+        text = _yaml().safe_dump(value, sort_keys=False, allow_unicode=True, width=100)
+    else:
+        text = json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    with open(handle, "w", encoding="utf-8") as file:
+        file.write(text)
+    os.replace(name, path)
+
+
+def is_yaml(path: Path) -> bool:
+    return path.suffix.lower() in (".yaml", ".yml")
+
+
+def _yaml() -> Any:
+    try:
+        import yaml
+    except ImportError:
+        raise DocumentError("it is YAML, which needs the package pyyaml (or write it as .json)") from None
+    return yaml
