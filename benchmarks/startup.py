@@ -3,8 +3,8 @@
 Child processes run pytest on one empty test in turns, with the plugin and without it; the figure is the difference of
 their CPU times (user and system, of the child and all of its children), in milliseconds. CPU time and not wall time, so
 that other work on the machine weighs little; the order changes each round, so that a slow moment falls on both; the
-fastest runs are those that nothing disturbed. Other plugins than pytest-asyncio and anyio's are left out: their start-up
-is noise here.
+fastest runs are those that nothing disturbed. Other plugins than those of pytest-asyncio and anyio are left out: their
+start-up is noise here.
 """
 
 import os
