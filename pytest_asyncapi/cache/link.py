@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from pytest_asyncapi.cache.control import HANDSHAKE, Control
-from pytest_asyncapi.cache.resp import Fields, RequestReader
+from pytest_asyncapi.cache.resp import Fields, request_reader
 
 
 class Session(Protocol):
@@ -43,7 +43,7 @@ class Link:
         self.session = session
         self.hang_up = hang_up
         self._later = later
-        self._reader = RequestReader()
+        self._reader = request_reader()
         self._waiting: deque[Fields] = deque()
         self._held = 0  # batches that are still on their way, because of the latency
         self._running = False

@@ -119,7 +119,7 @@ class MemorySession(BaseFakeSocket):
 
     @property
     def busy(self) -> bool:
-        return bool(self._paused)
+        return self._paused
 
     def execute(self, fields: Fields) -> None:
         name = fields[0].upper()
@@ -128,7 +128,7 @@ class MemorySession(BaseFakeSocket):
                 self._db.time = self.engine.clock.time()
                 value = SHORTCUTS[name](self._db, fields)
             if value is not NOT_PLAIN:
-                self.send(encode(value, self._client_info.protocol_version))
+                self.send(encode(value, self._client_info["resp"]))
                 return
         elif name in _NOT_PLAIN_AFTER:
             self.engine.plain = False

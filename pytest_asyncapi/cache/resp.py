@@ -44,6 +44,30 @@ class RequestReader:
         return commands
 
 
+def request_reader() -> RequestReader:
+    """The reader in C of hiredis, where the clients have it too, else ours."""
+    try:
+        from hiredis import Reader
+    except ImportError:
+        return RequestReader()
+    return HiredisRequestReader(Reader())
+
+
+class HiredisRequestReader(RequestReader):
+    """A request has the form of a reply, an array, so hiredis can read it."""
+
+    def __init__(self, reader: Any) -> None:
+        super().__init__()
+        self._reader = reader
+
+    def feed(self, data: bytes) -> list[Fields]:
+        self._reader.feed(data)
+        commands = []
+        while (fields := self._reader.gets()) is not False:
+            commands.append(fields)
+        return commands
+
+
 def encode_command(fields: Iterable[bytes]) -> bytes:
     parts = [b"$%d\r\n%s\r\n" % (len(field), field) for field in fields]
     return b"*%d\r\n%s" % (len(parts), b"".join(parts))

@@ -46,7 +46,8 @@ class InlineTransport(asyncio.Transport):
     def send(self, data: bytes) -> None:
         """Bytes for the client, from any thread."""
         self._outbox.append(data)
-        self._schedule()
+        if not self._scheduled:
+            self._schedule()
 
     def finish(self) -> None:
         """The server hangs up: the client reads what was sent, then the end."""
