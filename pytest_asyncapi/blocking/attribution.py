@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
+import re
 import site
 import sys
 import sysconfig
@@ -194,9 +195,16 @@ def _shown(code: CodeType) -> bool:
     return owner(code.co_filename) in ("user", "library", "standard")
 
 
+_COMPREHENSION = re.compile(r"(\.<locals>)?\.<(genexpr|listcomp|dictcomp|setcomp)>$")
+
+
 def frame_of(entry: Entry) -> Frame:
     code, line, _ = entry
-    return Frame(code.co_filename, line or code.co_firstlineno, code.co_qualname)
+    line = line or code.co_firstlineno
+    if line == code.co_firstlineno:
+        # The interpreter hands over where a function begins, at its `def`; what it does begins in its body.
+        line = next((each for _, _, each in code.co_lines() if each is not None and each > line), line)
+    return Frame(code.co_filename, line, _COMPREHENSION.sub("", code.co_qualname))
 
 
 def label(scope: Mapping[str, Any] | None) -> str | None:

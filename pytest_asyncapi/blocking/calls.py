@@ -66,7 +66,7 @@ def _unset(args: Args, kwargs: Kwargs) -> bool:
 
 
 def _condition(args: Args, kwargs: Kwargs) -> bool:
-    return _argument(args, kwargs, 1, "timeout", 1) != 0
+    return bool(_argument(args, kwargs, 1, "timeout", 1) != 0)
 
 
 def _empty(args: Args, kwargs: Kwargs) -> bool:

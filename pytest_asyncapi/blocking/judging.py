@@ -236,7 +236,7 @@ def _handle_frame(handle: Any) -> Frame | None:
             if frame is not None and (innermost is None or attribution.owner(frame.f_code.co_filename) == "user"):
                 innermost = Frame(frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_qualname)
             elif code is not None and innermost is None:
-                innermost = Frame(code.co_filename, code.co_firstlineno, code.co_qualname)
+                innermost = attribution.frame_of((code, code.co_firstlineno, -1))
             coroutine = getattr(coroutine, "cr_await", None)
         return innermost
     callback: Any = getattr(handle, "_callback", None)
@@ -245,7 +245,7 @@ def _handle_frame(handle: Any) -> Frame | None:
     code = getattr(callback, "__code__", None)
     if code is None:
         return None
-    return Frame(code.co_filename, code.co_firstlineno, code.co_qualname)
+    return attribution.frame_of((code, code.co_firstlineno, -1))
 
 
 def _tracing() -> float:
