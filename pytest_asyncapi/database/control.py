@@ -161,7 +161,9 @@ class Database:
         """The statements, with what can be asked about them: `n_plus_one()`, `slowest()`, `by_request()`."""
         return self._log
 
-    def assert_queries(self, count: int | None = None, *, at_most: int | None = None) -> AbstractContextManager[QueryLog]:
+    def assert_queries(
+        self, count: int | None = None, *, at_most: int | None = None
+    ) -> AbstractContextManager[QueryLog]:
         """Fail unless the block makes exactly `count` statements, or `at_most` so many."""
         return self._log.assert_queries(count, at_most=at_most)
 
@@ -172,7 +174,9 @@ class Database:
             async with self._sandbox.savepoint():
                 yield
         elif self.isolation == "database":
-            raise DatabaseError("db.savepoint() is there in rollback and commit isolation; this test has a database of its own")
+            raise DatabaseError(
+                "db.savepoint() is there in rollback and commit isolation; this test has a database of its own"
+            )
         else:
             async with AsyncExitStack() as stack:
                 for store in self._home.stores:

@@ -165,7 +165,9 @@ async def _asyncapi_database(
 def db(_asyncapi_database: Database | None) -> Database:
     """The control of the test database: its `isolation`, `queries`, `assert_queries(n)`, `savepoint()`, `session()`."""
     if _asyncapi_database is None:
-        pytest.fail("the test database was asked for too late: take the fixture as an argument of the test", pytrace=False)
+        pytest.fail(
+            "the test database was asked for too late: take the fixture as an argument of the test", pytrace=False
+        )
     return _asyncapi_database
 
 

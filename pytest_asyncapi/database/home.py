@@ -72,7 +72,9 @@ class Home:
             return DIALECTS
         dialect = re.split(r"[+:]", database)[0].replace("postgres", "postgresql").replace("sqlql", "sql")
         if dialect not in DIALECTS:
-            raise ConfigurationError(f"asyncapi_database = {database}: the harness has databases of {' and '.join(DIALECTS)}")
+            raise ConfigurationError(
+                f"asyncapi_database = {database}: the harness has databases of {' and '.join(DIALECTS)}"
+            )
         return (dialect,)
 
     @property
@@ -87,7 +89,9 @@ class Home:
             spoken = [engine.dialect.name for engine in self.app_engines() if engine.dialect.name in DIALECTS]
             if spoken:
                 self._default = spoken[0]
-            elif _address(self.wishes.server) or ("asyncpg" in sys.modules and not importlib.util.find_spec("aiosqlite")):
+            elif _address(self.wishes.server) or (
+                "asyncpg" in sys.modules and not importlib.util.find_spec("aiosqlite")
+            ):
                 self._default = "postgresql"
             else:
                 self._default = "sqlite"
@@ -143,7 +147,9 @@ class Home:
         """SQLAlchemy's engines in this process, those that the test's sessions should resemble first."""
         if not len(self._engines):
             self._engines = WeakSet(pools.engines())
-        return sorted(self._engines, key=lambda engine: (not engine.dialect.is_async, engine.dialect.name != self._default))
+        return sorted(
+            self._engines, key=lambda engine: (not engine.dialect.is_async, engine.dialect.name != self._default)
+        )
 
     def memory_engine(self) -> AsyncEngine | None:
         """The app's async engine on a SQLite database in memory, which no other engine could reach."""

@@ -61,7 +61,9 @@ def _section(database: Database, failure: str) -> str:
     queries = database.queries
     if queries:
         seconds = sum(query.seconds for query in queries)
-        lines.append(f"{len(queries)} quer{'y' if len(queries) == 1 else 'ies'} in {seconds * 1000:.1f} ms; the slowest:")
+        lines.append(
+            f"{len(queries)} quer{'y' if len(queries) == 1 else 'ies'} in {seconds * 1000:.1f} ms; the slowest:"
+        )
         lines.append(database.log.report(database.log.slowest(SLOWEST)))
     repeated = database.log.n_plus_one()
     if repeated:

@@ -1,4 +1,4 @@
-"""The worker's PostgreSQL database: on a server of the run, or beside the user's databases on a server that is named."""
+"""The worker's PostgreSQL database: on a server of the run, or beside the user's own on a server that is named."""
 
 from __future__ import annotations
 
@@ -72,11 +72,8 @@ class PostgresStore(Store):
 
     async def _open(self, named_by: str) -> str:
         self._keeper = await self._connect(named_by)
-        number, version = (
-            await self._keeper.fetch(
-                "SELECT current_setting('server_version_num')::int, split_part(current_setting('server_version'), ' ', 1)"
-            )
-        )[0]
+        versions = "current_setting('server_version_num')::int, split_part(current_setting('server_version'), ' ', 1)"
+        ((number, version),) = await self._keeper.fetch(f"SELECT {versions}")
         self._strategy = " STRATEGY FILE_COPY" if number >= FILE_COPY_SINCE else ""
         if self._server is None:
             await workers.reap(self._keeper)
@@ -87,8 +84,8 @@ class PostgresStore(Store):
         except Exception as error:
             if sqlstate(error) == INSUFFICIENT_PRIVILEGE:
                 raise ServerError(
-                    f"the user {self._maintenance.user!r} of {named_by} may not create databases, and tests get databases "
-                    f"of their own. Allow it: ALTER ROLE {quoted(self._maintenance.user)} CREATEDB"
+                    f"the user {self._maintenance.user!r} of {named_by} may not create databases, and tests get "
+                    f"databases of their own. Allow it: ALTER ROLE {quoted(self._maintenance.user)} CREATEDB"
                 ) from error
             raise
         return str(version)

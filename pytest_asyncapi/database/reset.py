@@ -18,7 +18,8 @@ VACUUM_EVERY = 200  # resets; autovacuum is off
 VACUUM_ABOVE = 256 * 1024  # bytes
 
 _TABLES = f"""
-SELECT c.oid::int8, c.oid::regclass::text, (SELECT string_agg(quote_ident(attname), ',' ORDER BY attnum) FROM pg_attribute
+SELECT c.oid::int8, c.oid::regclass::text, (
+    SELECT string_agg(quote_ident(attname), ',' ORDER BY attnum) FROM pg_attribute
     WHERE attrelid = c.oid AND attnum > 0 AND NOT attisdropped AND attgenerated = '')
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relpersistence <> 't' AND n.nspname !~ '^pg_'
@@ -37,7 +38,8 @@ WHERE oid >= 16384 AND relpersistence <> 't' AND relnamespace <> 'pg_toast'::reg
 """
 _HOLDERS = """
 SELECT pid, state, left(query, 200) FROM pg_stat_activity
-WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend' AND xact_start IS NOT NULL
+WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'
+  AND xact_start IS NOT NULL
 """
 
 

@@ -11,16 +11,15 @@ import contextlib
 import os
 import shutil
 import stat
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from pytest_asyncapi.errors import ServerError
 
-try:
+if sys.platform != "win32":
     import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
 
 PATH_LIMIT = 50  # bytes of the temporary directory's name; that of a Unix socket may have about 104 in all
 ROOM_NEEDED = 256 * 2**20  # bytes that a memory file system must have free, or the disk is used
@@ -94,7 +93,7 @@ class RunDirectory:
         """Only one process of the run is in this block."""
         descriptor = os.open(self.path / name, os.O_RDWR | os.O_CREAT, 0o600)
         try:
-            if fcntl is not None:
+            if sys.platform != "win32":
                 fcntl.flock(descriptor, fcntl.LOCK_EX)
             yield
         finally:
@@ -118,7 +117,7 @@ def _join(directory: Path) -> int:
             descriptor = os.open(directory / "alive", os.O_RDWR | os.O_CREAT, 0o600)
         except FileNotFoundError:
             continue
-        if fcntl is None:
+        if sys.platform == "win32":
             return descriptor
         fcntl.flock(descriptor, fcntl.LOCK_SH)
         with contextlib.suppress(FileNotFoundError):
@@ -133,7 +132,7 @@ def _remove_if_free(directory: Path, before: Callable[[Path], None] | None = Non
     except OSError:
         return False
     try:
-        if fcntl is not None:
+        if sys.platform != "win32":
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if before is not None:
             before(directory)
@@ -147,7 +146,7 @@ def _remove_if_free(directory: Path, before: Callable[[Path], None] | None = Non
 
 def reap(base: Path, but: str = "", before: Callable[[Path], None] | None = None) -> list[str]:
     """Remove the directories of runs that have ended; `before` is called with each. Returns their names."""
-    if fcntl is None:
+    if sys.platform == "win32":
         return []
     found = [each for each in base.iterdir() if each.name != but and each.is_dir()]
     return [each.name for each in found if _remove_if_free(each, before)]

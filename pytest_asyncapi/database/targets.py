@@ -47,7 +47,9 @@ class Address:
         """Whether this is a SQLite database that has no file, and so is the app's own already."""
         name = self.database
         return self.dialect == "sqlite" and (
-            name in {"", ":memory:"} or name.startswith("file::memory:") or (name.startswith("file:") and "mode=memory" in name)
+            name in {"", ":memory:"}
+            or name.startswith("file::memory:")
+            or (name.startswith("file:") and "mode=memory" in name)
         )
 
     def __str__(self) -> str:
@@ -106,7 +108,7 @@ class Redirect:
         self._hint = hint
 
     def target_for(self, address: Address, where: str = "") -> Target | None:
-        """The database to connect to in place of `address`; None leaves it. `where` is the app's line, for the error."""
+        """The database to connect to in place of `address`; None leaves it. `where` is the app's line, for errors."""
         if address.in_memory:
             return None
         target = self._target_of(address.dialect)
@@ -115,7 +117,10 @@ class Redirect:
                 address,
                 where,
                 f"no database of the harness speaks {address.dialect}. "
-                + (self._hint or "Set asyncapi_database to what the app speaks, or to none to leave the app's databases alone."),
+                + (
+                    self._hint
+                    or "Set asyncapi_database to what the app speaks, or to none to leave the app's databases alone."
+                ),
             )
         if self.enabled:
             return target

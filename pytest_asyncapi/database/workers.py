@@ -89,10 +89,14 @@ async def drop(session: Session, database: str) -> None:
 
 
 async def reap(session: Session) -> list[str]:
-    """Drop the databases of workers that are gone; give their names. One killed before it could mark counts by its name."""
+    """Drop the databases of workers that are gone; give their names.
+
+    One whose worker was killed before it could leave its mark is known by its name.
+    """
     rows = await session.fetch(
         "SELECT datname FROM (SELECT datname, shobj_description(oid, 'pg_database') AS note FROM pg_database) AS d"
-        f" WHERE note LIKE {literal(MARK + '%')} AND note LIKE '%\"worker\"%' OR note IS NULL AND datname ~ {literal(WORKER_NAME)}"
+        f" WHERE note LIKE {literal(MARK + '%')} AND note LIKE '%\"worker\"%'"
+        f" OR note IS NULL AND datname ~ {literal(WORKER_NAME)}"
     )
     gone = []
     for (name,) in rows:
@@ -107,7 +111,7 @@ async def reap(session: Session) -> list[str]:
 
 
 async def drop_unused_templates(session: Session, base: str, *, but: str = "", kept: bool = False) -> None:
-    """Drop the templates of `base` that no worker uses; those that wait for another run (`--reuse-db`) only if `kept`."""
+    """Drop the templates of `base` that no worker uses; those that wait for another run only if `kept`."""
     prefix = fitted(base, "_aapi_tpl_")
     query = f"SELECT datname FROM pg_database WHERE starts_with(datname, {literal(prefix)})"
     for (name,) in await session.fetch(query):

@@ -11,7 +11,7 @@ from pytest_asyncapi.database.admin import Admin
 from pytest_asyncapi.database.server import Server
 from pytest_asyncapi.errors import ServerError
 
-SHOP = '''
+SHOP = """
 import os
 from sqlalchemy import ForeignKey, func, select
 from sqlalchemy.ext.asyncio import async_sessionmaker, create_async_engine
@@ -41,7 +41,7 @@ async def add(email):
 async def emails():
     async with Session() as session:
         return sorted((await session.scalars(select(User.email))).all())
-'''
+"""
 INI = """
 [pytest]
 asyncio_mode = auto
@@ -71,7 +71,9 @@ def shop(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Callable
         pytester.makepyfile(shop=SHOP)
         if not (pytester.path / "pytest.ini").exists():
             pytester.makefile(".ini", pytest=INI)
-        pytester.makepyfile(test_shop="import asyncio, pytest, shop\nfrom sqlalchemy import select, text\n" + tests, **files)
+        pytester.makepyfile(
+            test_shop="import asyncio, pytest, shop\nfrom sqlalchemy import select, text\n" + tests, **files
+        )
         return pytester.runpytest_subprocess("-q", *options)
 
     return run

