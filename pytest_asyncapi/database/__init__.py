@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from pytest_asyncapi.database.control import Isolation as Isolation
     from pytest_asyncapi.database.home import Home as Home
     from pytest_asyncapi.database.home import Wishes as Wishes
-    from pytest_asyncapi.database.interception import hooks as hooks
     from pytest_asyncapi.database.queries import Query as Query
     from pytest_asyncapi.database.queries import QueryLog as QueryLog
     from pytest_asyncapi.database.sandbox import Links as Links
@@ -30,7 +29,6 @@ __getattr__, __dir__, __all__ = exports(
         "Isolation": ".control",
         "Home": ".home",
         "Wishes": ".home",
-        "hooks": ".interception",
         "Query": ".queries",
         "QueryLog": ".queries",
         "Links": ".sandbox",
