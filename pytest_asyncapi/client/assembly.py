@@ -23,7 +23,10 @@ async def open_client(plan: Plan, database: Any) -> AsyncIterator[AsyncClient]:
     settings = plan.settings
     lifespan: Lifespan | None = None
     if plan.shared and plan.anchor is not None:
-        lifespan = await plan.anchor.get(("lifespan", id(plan.app)), lambda: _shared_lifespan(plan, database))
+        found = await plan.anchor.get(("lifespan", id(plan.app)), lambda: _shared_lifespan(plan, database))
+        if isinstance(found, BaseException):
+            raise found
+        lifespan = found
     elif settings.lifespan != "off":
         lifespan = _lifespan(plan, shared=False)
     make = client_class(http_module(settings.http_library))
@@ -66,11 +69,18 @@ def _lifespan(plan: Plan, shared: bool) -> Lifespan:
 
 
 @contextlib.asynccontextmanager
-async def _shared_lifespan(plan: Plan, database: Any) -> AsyncIterator[Lifespan]:
-    """A lifespan that many tests share: what it writes is no test's, and is really committed."""
+async def _shared_lifespan(plan: Plan, database: Any) -> AsyncIterator[Lifespan | Exception]:
+    """A lifespan that many tests share: what it writes is no test's, and is really committed.
+
+    A start-up that fails is not tried again by each test of the loop: they all get its exception.
+    """
     lifespan = _lifespan(plan, shared=True)
-    async with _outside(database):
-        await lifespan.startup()
+    try:
+        async with _outside(database):
+            await lifespan.startup()
+    except Exception as error:
+        yield error
+        return
     try:
         yield lifespan
     finally:

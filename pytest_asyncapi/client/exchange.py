@@ -54,6 +54,7 @@ class Exchange:
         self.task = self.loop.create_task(self._run(), name=name)
 
     async def _run(self) -> None:
+        __tracebackhide__ = True
         current_scope.set(self.scope)
         try:
             answer = self.app(self.scope, self.receive, self.send)
@@ -100,6 +101,7 @@ class Exchange:
 
     def show(self) -> None:
         """Raise the app's exception, once."""
+        __tracebackhide__ = True
         exc = self.exc
         if exc is None or self.exc_seen:
             return

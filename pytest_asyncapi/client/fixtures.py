@@ -32,7 +32,7 @@ def asgi_app(request: pytest.FixtureRequest) -> Any:
     try:
         return load_app(name)
     except ConfigurationError as error:
-        pytest.fail(str(error), pytrace=False)
+        raise pytest.fail.Exception(str(error), pytrace=False) from None
 
 
 class Plan:
@@ -61,7 +61,7 @@ def _asyncapi_client_plan(request: pytest.FixtureRequest, asgi_app: ASGIApp) -> 
     try:
         checked(asgi_app, "the fixture asgi_app")
     except ConfigurationError as error:
-        pytest.fail(str(error), pytrace=False)
+        raise pytest.fail.Exception(str(error), pytrace=False) from None
     runner = runner_of(request.node, "client")
     if runner.kind == "asyncio" and runner.loop_scope == "function" and _get_running_loop() is None:
         plan = Plan(asgi_app, settings, None, False)  # the loop is this test's own: nothing to share
@@ -83,10 +83,19 @@ async def client(
     _asyncapi_client_plan: Plan, _asyncapi_redis: Any, _asyncapi_database: Any
 ) -> AsyncIterator[AsyncClient]:
     """An httpx2 (or httpx) AsyncClient of the app, which runs in this process, its lifespan with it."""
+    __tracebackhide__ = True
     from pytest_asyncapi.client.assembly import open_client
+    from pytest_asyncapi.errors import LifespanError
 
-    async with open_client(_asyncapi_client_plan, _asyncapi_database) as opened:
+    manager = open_client(_asyncapi_client_plan, _asyncapi_database)
+    try:
+        opened = await manager.__aenter__()
+    except LifespanError as error:  # it says all: the app has no traceback of its own
+        raise pytest.fail.Exception(str(error), pytrace=False) from None
+    try:
         yield opened
+    finally:
+        await manager.__aexit__(None, None, None)
 
 
 @public_fixture

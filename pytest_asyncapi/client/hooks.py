@@ -15,6 +15,7 @@ RECORDER = pytest.StashKey[Any]()  # the Recorder of a test
 def pytest_fixture_setup(
     fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest
 ) -> Generator[None, object, object]:
+    __tracebackhide__ = True
     value = yield
     if fixturedef.argname == "asgi_app":
         request.config.stash.setdefault(APP_SCOPES, {})[id(value)] = fixturedef.scope

@@ -224,6 +224,7 @@ class HTTPExchange(Exchange):
 
     async def start(self) -> None:
         """Run the app until its response begins. Raises what the app raises, AppTimeout, or ProtocolError."""
+        __tracebackhide__ = True
         self.spawn(f"asgi {self.scope['method']} {self.scope['path']}")
         try:
             if not self.started and not self.done:
@@ -240,6 +241,7 @@ class HTTPExchange(Exchange):
             raise
 
     def judge_start(self) -> None:
+        __tracebackhide__ = True
         if self.complete and self.options.background != "wait":
             return  # what fails after the response shows in drain() or at the end, never by chance here
         if self.exc is None:
@@ -309,6 +311,7 @@ class HTTPExchange(Exchange):
 
     async def finish(self) -> None:
         """The body is read: wait for the app's end (trailers, background work, dependencies' exits) and judge it."""
+        __tracebackhide__ = True
         while not self.complete and not self.done:
             await self.wait(self.read_timeout, "the trailers did not come")
         if self.complete and self.options.background != "wait":

@@ -68,6 +68,7 @@ class Lifespan:
     # ---- the app's side
 
     async def _run(self) -> None:
+        __tracebackhide__ = True
         scope: dict[str, Any] = {
             "type": "lifespan",
             "asgi": {"version": "3.0", "spec_version": LIFESPAN_SPEC},
@@ -94,6 +95,7 @@ class Lifespan:
 
     async def startup(self) -> Lifespan:
         """Run the app's start-up. Raises the app's own exception, or LifespanError."""
+        __tracebackhide__ = True
         self.loop = asyncio.get_running_loop()
         self._events = asyncio.Queue()
         self._events.put_nowait({"type": "lifespan.startup"})
@@ -115,6 +117,7 @@ class Lifespan:
         return self
 
     def _take_as_unsupported(self) -> None:
+        __tracebackhide__ = True
         exc = self._exception()
         if exc is not None and (self._received or not isinstance(exc, Exception)):
             exc.add_note("raised in the lifespan's start-up")
@@ -148,6 +151,7 @@ class Lifespan:
 
     async def shutdown(self) -> None:
         """Run the app's shut-down. Raises the app's own exception, or LifespanError."""
+        __tracebackhide__ = True
         if not self.supported:
             return
         self.supported = False
@@ -181,6 +185,7 @@ class Lifespan:
             raise LifespanError(f"the app's {what} did not end in {timeout:g} s; it waits at\n{place}")
 
     async def _raise_failure(self, what: str) -> None:
+        __tracebackhide__ = True
         assert self.task is not None
         await asyncio.wait({self.task}, timeout=1.0)  # Starlette raises the original after it has sent .failed
         exc = self._exception()

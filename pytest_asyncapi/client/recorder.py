@@ -72,7 +72,7 @@ def _curl(request: Any) -> str:
     for raw_name, raw_value in request.headers.raw:
         name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
         if name.lower() not in _DULL:
-            words += ["-H", f"{name}: {masked_header(name, value)}"]
+            words += ["-H", f"{name.lower()}: {masked_header(name, value)}"]
     try:
         content = request.content
     except Exception:  # RequestNotRead of httpx or httpx2

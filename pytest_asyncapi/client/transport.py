@@ -61,6 +61,7 @@ class TransportBase:
 
     async def start(self) -> None:
         """Start the app's lifespan, unless it runs already."""
+        __tracebackhide__ = True
         lifespan = self.lifespan
         if lifespan is not None and lifespan.supported is None:
             if self._starting is None:
@@ -68,6 +69,7 @@ class TransportBase:
             await asyncio.shield(self._starting)
 
     async def __aenter__(self) -> Any:
+        __tracebackhide__ = True
         await self.start()
         return self
 
@@ -83,6 +85,7 @@ class TransportBase:
 
     async def handle_async_request(self, request: Any) -> Any:
         """One request. Returns when the app's response begins."""
+        __tracebackhide__ = True
         lifespan = self.lifespan
         if lifespan is not None:
             if lifespan.supported is None:

@@ -321,6 +321,8 @@ async def test_asgi_lifespan_beside_us():
     async def endpoint(request):
         return PlainTextResponse(str(request.state.answer))
 
-    async with LifespanManager(starlette(lifespan, endpoint)) as manager:
-        async with AsyncClient(manager.app, lifespan=False) as client:
-            assert (await client.get("/")).text == "42"
+    async with (
+        LifespanManager(starlette(lifespan, endpoint)) as manager,
+        AsyncClient(manager.app, lifespan=False) as client,
+    ):
+        assert (await client.get("/")).text == "42"

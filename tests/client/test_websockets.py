@@ -259,7 +259,7 @@ async def test_an_app_that_never_answers(connect, app_of):
 
     client = await connect(app_of(endpoint))
 
-    with pytest.raises((AppTimeout, client.module.ReadTimeout), match="in endpoint: await asyncio.sleep"):
+    with pytest.raises((AppTimeout, client.module.ReadTimeout), match=r"in endpoint: await asyncio\.sleep"):
         async with client.websocket_connect("/", timeout=0.05):
             pass
 
@@ -309,7 +309,7 @@ async def test_not_opened(connect, sockets):
     app, _ = sockets
     client = await connect(app)
 
-    with pytest.raises(RuntimeError, match="write `async with client.websocket_connect"):
+    with pytest.raises(RuntimeError, match=r"write `async with client\.websocket_connect"):
         await client.websocket_connect("/echo").send_text("a")
 
 
