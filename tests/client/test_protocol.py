@@ -233,7 +233,8 @@ def test_pytest_shows_the_apps_line(pytester):
         """,
     )
     pytester.makeini(
-        "[pytest]\nasyncio_mode = auto\nasyncio_default_fixture_loop_scope = function\nasyncapi_app = shop:app\npythonpath = .\nasyncapi_database = none\n"
+        "[pytest]\nasyncio_mode = auto\nasyncio_default_fixture_loop_scope = function\n"
+        "asyncapi_app = shop:app\npythonpath = .\nasyncapi_database = none\n"
     )
 
     result = pytester.runpytest("-p", "no:randomly")
