@@ -42,6 +42,7 @@ try:
     from fakeredis._socket._base import BaseFakeSocket
     from fakeredis._socket._fakesocket import FakeSocket
 
+    from pytest_asyncapi.cache.additions import ADDITIONS, NOT_KNOWN
     from pytest_asyncapi.cache.shortcuts import NOT_PLAIN, SHORTCUTS
 except ImportError as error:
     from pytest_asyncapi.cache.versions import explain
@@ -130,7 +131,14 @@ class MemorySession(BaseFakeSocket):
             if value is not NOT_PLAIN:
                 self.send(encode(value, self._client_info["resp"]))
                 return
-        elif name in _NOT_PLAIN_AFTER:
+        elif name in ADDITIONS and self._transaction is None:
+            with self._server.lock:
+                self._db.time = self.engine.clock.time()
+                value = ADDITIONS[name](self, fields[1:])
+            if value is not NOT_KNOWN:
+                self.send(encode(value, self._client_info["resp"]))
+                return
+        if name in _NOT_PLAIN_AFTER:
             self.engine.plain = False
         try:
             self._process_command(fields)

@@ -1,0 +1,28 @@
+"""The parity suite: a test that takes `engine` runs on the in-memory engine and on a real server."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+import redis.asyncio
+
+
+@pytest.fixture(params=["memory", pytest.param("server", marks=pytest.mark.redis_cache(engine="server"))])
+def engine(request: pytest.FixtureRequest) -> str:
+    return request.param
+
+
+@pytest.fixture
+async def connect(_asyncapi_redis: Any) -> AsyncIterator[Callable[..., redis.asyncio.Redis]]:
+    """Makes clients as an app would, and closes them. Nothing listens on the address that they name."""
+    clients: list[redis.asyncio.Redis] = []
+
+    def make(url: str = "redis://cache.example.com:6379/0", **options: Any) -> redis.asyncio.Redis:
+        clients.append(redis.asyncio.Redis.from_url(url, **options))
+        return clients[-1]
+
+    yield make
+    for client in clients:
+        await client.aclose()

@@ -1,0 +1,207 @@
+"""Parity: every client of redis-py and valkey, however it is made, talks to the test's server, on both engines."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+
+import pytest
+import redis
+import redis.asyncio
+import redis.exceptions
+
+pytestmark = pytest.mark.usefixtures("engine")
+
+MODULE_LEVEL = redis.asyncio.Redis(host="production.example.com", password="secret", max_connections=20)
+BLOCKING_POOL = redis.asyncio.Redis(
+    connection_pool=redis.asyncio.BlockingConnectionPool(host="production.example.com", max_connections=2, timeout=5)
+)
+SYNC_MODULE_LEVEL = redis.Redis(host="production.example.com")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://cache.example.com",
+        "redis://user:secret@cache.example.com:7000/0",
+        "rediss://cache.example.com:6380/0",
+        "unix:///run/redis/no-such.sock",
+    ],
+)
+async def test_async_clients_of_any_address(redis_cache, connect, url):
+    options = {"username": None, "password": None} if "secret" not in url else {}
+    if options == {}:
+        await redis_cache.acl_setuser("user", enabled=True, passwords="+secret", commands="+@all", keys="*")
+    await redis_cache.set("a", 1)
+
+    assert await connect(url).get("a") == b"1"
+
+
+@pytest.mark.parametrize("protocol", [2, 3])
+async def test_both_protocols_and_both_parsers(redis_cache, connect, protocol, parser):
+    client = connect(protocol=protocol, parser_class=parser(protocol), decode_responses=True)
+    await client.hset("h", mapping={"a": 1})
+    await client.zadd("z", {"a": 1.5})
+
+    assert await client.hgetall("h") == {"a": "1"}
+    assert await client.zscore("z", "a") == 1.5
+    assert await client.get("missing") is None
+    assert await client.smembers("s") == set()
+    async with client.pubsub() as pubsub:
+        await pubsub.subscribe("news")
+        assert (await pubsub.get_message(timeout=5))["type"] == "subscribe"
+        await client.publish("news", "hello")
+        assert (await pubsub.get_message(timeout=5))["data"] == "hello"
+
+
+@pytest.fixture(params=["python", "hiredis"])
+def parser(request):
+    from redis import _parsers
+
+    if request.param == "hiredis":
+        return lambda protocol: _parsers._AsyncHiredisParser
+    return lambda protocol: _parsers._AsyncRESP3Parser if protocol == 3 else _parsers._AsyncRESP2Parser
+
+
+@pytest.mark.parametrize("turn", [1, 2, 3])
+async def test_clients_made_at_import_time_work_in_every_loop(redis_cache, turn):
+    await asyncio.gather(*(MODULE_LEVEL.incr("n") for _ in range(20)))  # more than one waits for the pool's lock
+    await asyncio.gather(*(BLOCKING_POOL.incr("n") for _ in range(20)))
+
+    assert await redis_cache.get("n") == b"40"
+
+
+async def test_a_connection_that_a_test_left_checked_out_is_back_in_the_next(redis_cache):
+    await MODULE_LEVEL.connection_pool.get_connection()
+
+    assert len(MODULE_LEVEL.connection_pool._in_use_connections) == 1
+
+
+async def test_sync_clients(redis_cache):
+    with redis.Redis(host="cache.example.com", socket_timeout=2) as client:
+        client.set("a", "x" * 1_000_000, ex=60)
+        assert len(client.get("a")) == 1_000_000
+        assert client.pipeline().incr("n").incr("n").execute() == [1, 2]
+        pubsub = client.pubsub()
+        pubsub.subscribe("news")
+        assert pubsub.get_message(timeout=2)["type"] == "subscribe"
+        client.publish("news", "hello")
+        assert pubsub.get_message(timeout=2)["data"] == b"hello"
+        pubsub.close()
+    assert SYNC_MODULE_LEVEL.incr("n") == 3
+    assert await redis_cache.ttl("a") == 60
+
+
+async def test_sync_clients_in_threads(redis_cache):
+    with redis.Redis(host="cache.example.com") as client:
+        counts = await asyncio.gather(*(asyncio.to_thread(client.incr, "n") for _ in range(20)))
+
+    assert sorted(counts) == list(range(1, 21))
+
+
+async def test_a_sync_blocking_pop_waits_in_its_thread(redis_cache):
+    with redis.Redis(host="cache.example.com") as client:
+        waiting = asyncio.create_task(asyncio.to_thread(client.blpop, "l", 5))
+        await asyncio.sleep(0.02)
+        await redis_cache.rpush("l", "v")
+
+        assert tuple(await waiting) == (b"l", b"v")
+        assert client.blpop("l", 0.05) is None
+
+
+async def test_the_socket_timeout_of_a_sync_blocking_pop_counts(redis_cache):
+    from redis.backoff import NoBackoff
+    from redis.retry import Retry
+
+    retry = Retry(NoBackoff(), 0)
+    with (
+        redis.Redis(host="cache.example.com", socket_timeout=0.05, retry=retry) as client,
+        pytest.raises(redis.TimeoutError),
+    ):
+        client.blpop("l", 5)
+
+
+async def test_valkey_clients(redis_cache):
+    valkey = pytest.importorskip("valkey")
+    import valkey.asyncio
+
+    await redis_cache.set("a", 1)
+    async with valkey.asyncio.Valkey(host="cache.example.com") as client:
+        assert await client.get("a") == b"1"
+    with valkey.Valkey.from_url("valkeys://cache.example.com") as client:
+        assert client.incr("a") == 2
+
+
+async def test_a_client_in_a_loop_of_another_thread(redis_cache):
+    await redis_cache.set("a", 1)
+    found = []
+
+    async def other():
+        async with redis.asyncio.Redis(host="cache.example.com") as client:
+            found.append(await client.get("a"))
+
+    thread = threading.Thread(target=lambda: asyncio.run(other()))
+    thread.start()
+    await asyncio.to_thread(thread.join)
+
+    assert found == [b"1"]
+
+
+async def test_a_message_crosses_threads(redis_cache, connect):
+    async with connect().pubsub() as pubsub:
+        await pubsub.subscribe("news")
+        assert (await pubsub.get_message(timeout=5))["type"] == "subscribe"
+        with redis.Redis(host="cache.example.com") as client:
+            assert await asyncio.to_thread(client.publish, "news", "hello") == 1
+
+        assert (await pubsub.get_message(timeout=5))["data"] == b"hello"
+
+
+async def test_concurrent_commands_interleave_as_with_a_real_server(redis_cache, connect):
+    client = connect()
+    order = []
+
+    async def one(name):
+        order.append(f"{name} asks")
+        await client.get("a")
+        order.append(f"{name} knows")
+
+    await client.ping()
+    await asyncio.gather(one("first"), one("second"))
+
+    assert order.index("second asks") < order.index("first knows")
+
+
+# ---- scripts and locks
+
+
+@pytest.fixture
+def lua(engine):
+    if engine == "memory":
+        pytest.importorskip("lupa")
+
+
+@pytest.mark.usefixtures("lua")
+async def test_scripts(redis_cache):
+    script = redis_cache.register_script("redis.call('SET', KEYS[1], ARGV[1]); return redis.call('INCR', KEYS[1])")
+
+    assert await script(keys=["n"], args=[41]) == 42
+    assert await redis_cache.eval("return {1, 'two', {3}}", 0) == [1, b"two", [3]]
+    with pytest.raises(redis.exceptions.NoScriptError):
+        await redis_cache.evalsha("0" * 40, 0)
+
+
+@pytest.mark.usefixtures("lua")
+async def test_locks(redis_cache, connect):
+    lock = redis_cache.lock("job", timeout=10)
+    assert await lock.acquire() is True
+    assert await connect().lock("job", blocking=False).acquire() is False
+    await lock.extend(5)
+    await lock.release()
+    assert await redis_cache.exists("job") == 0
+
+    lost = redis_cache.lock("job", timeout=10)
+    await lost.acquire()
+    redis_cache.advance(11)
+    with pytest.raises(redis.exceptions.LockError):
+        await lost.release()
