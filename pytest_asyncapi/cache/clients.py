@@ -114,9 +114,18 @@ def forget(connection: Any) -> None:
     if hasattr(connection, "_writer"):
         writer, connection._reader, connection._writer = connection._writer, None, None
         if writer is not None:
-            writer.transport.abort()
+            _abort(writer.transport)
     else:
         sock, connection._sock = connection._sock, None
+        if sock is not None:
+            sock.close()
+
+
+def _abort(transport: Any) -> None:
+    try:
+        transport.abort()
+    except RuntimeError:  # its loop is closed
+        sock = getattr(transport, "_sock", None)
         if sock is not None:
             sock.close()
 

@@ -32,6 +32,8 @@ def _asyncapi_redis(request: pytest.FixtureRequest) -> Iterator[Sandbox]:
     """The isolation: while this test runs, no Redis client of the process reaches anything but the test's server."""
     from pytest_asyncapi.cache.sandbox import Sandbox
 
+    if "_asyncapi_loop" in request.fixturenames:
+        request.getfixturevalue("_asyncapi_loop")  # so that the connections are closed while their loop is open
     settings = settings_of(request.node)
     real = settings.redis_engine == "server" or settings.live
     sandbox = Sandbox(request.getfixturevalue("_asyncapi_redis_server") if real else None)
@@ -41,7 +43,7 @@ def _asyncapi_redis(request: pytest.FixtureRequest) -> Iterator[Sandbox]:
 
 
 @public_fixture
-async def redis_cache(_asyncapi_redis: Sandbox) -> AsyncIterator[RedisCache]:
+async def redis_cache(_asyncapi_loop: Any, _asyncapi_redis: Sandbox) -> AsyncIterator[RedisCache]:
     """A `redis.asyncio.Redis` on the test's own server, and its control: advance, down, up, fail, commands, ..."""
     async with _asyncapi_redis.client() as client:
         yield client

@@ -29,7 +29,8 @@ PRIVATE_NAMES = {
     "fakeredis._socket._base:BaseFakeSocket.put_response": "2.40",
     "fakeredis._socket._base:BaseFakeSocket.resume": "2.40",
     "fakeredis._commands:SUPPORTED_COMMANDS": "2.40",
-    "fakeredis._socket._fakesocket:FakeSocket": "2.40",
+    "fakeredis._socket._fakesocket:FakeSocket.getex": "2.40",
+    "fakeredis._socket._fakesocket:FakeSocket.setex": "2.40",
     "fakeredis.model._client_info:ClientInfo.protocol_version": "2.40",
 }
 
@@ -179,6 +180,20 @@ class MemorySession(BaseFakeSocket):
             raise SimpleError(unsupported(name))
         return super()._name_to_func(name)
 
+    # fakeredis cuts the moment at which these two let a key expire to a whole second, so that the TTL of a key that
+    # has just been written would be one second short.
+
+    def setex(self, key: Any, seconds: int, value: bytes) -> Any:
+        reply = super().setex(key, seconds, value)  # type: ignore[misc]
+        key.expireat = self._db.time + seconds
+        return reply
+
+    def getex(self, key: Any, *args: bytes) -> Any:
+        reply = super().getex(key, *args)  # type: ignore[misc]
+        if len(args) == 2 and args[0].upper() in (b"EX", b"PX"):
+            key.expireat = self._db.time + int(args[1]) / (1 if args[0].upper() == b"EX" else 1000)
+        return reply
+
     def resume(self) -> None:
         self._paused = False
         self.link.run()
@@ -230,7 +245,7 @@ class ThreadSession(MemorySession, FakeSocket):
 
     def close(self) -> None:
         self.send = _nowhere
-        if self._blocked:
+        if self._server is not None and self._blocked:
             with self._server.lock:
                 self._unblock_reason = b"timeout"
                 self._db.wake_all()

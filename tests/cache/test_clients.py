@@ -29,9 +29,8 @@ SYNC_MODULE_LEVEL = redis.Redis(host="production.example.com")
     ],
 )
 async def test_async_clients_of_any_address(redis_cache, connect, url):
-    options = {"username": None, "password": None} if "secret" not in url else {}
-    if options == {}:
-        await redis_cache.acl_setuser("user", enabled=True, passwords="+secret", commands="+@all", keys="*")
+    if "secret" in url:
+        await redis_cache.acl_setuser("user", enabled=True, passwords=["+secret"], commands=["+@all"], keys=["*"])
     await redis_cache.set("a", 1)
 
     assert await connect(url).get("a") == b"1"
@@ -123,7 +122,6 @@ async def test_the_socket_timeout_of_a_sync_blocking_pop_counts(redis_cache):
 
 async def test_valkey_clients(redis_cache):
     valkey = pytest.importorskip("valkey")
-    import valkey.asyncio
 
     await redis_cache.set("a", 1)
     async with valkey.asyncio.Valkey(host="cache.example.com") as client:
