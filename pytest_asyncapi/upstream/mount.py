@@ -71,45 +71,13 @@ class Mounted(Callback):
 
     async def _http(self, request: Request) -> Reply:
         scope = {**self._scope("http", request), "method": request.method}
-        messages: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
-        gone = asyncio.Event()
-        received = False
-
-        async def receive() -> dict[str, Any]:
-            nonlocal received
-            if not received:
-                received = True
-                return {"type": "http.request", "body": request.content, "more_body": False}
-            await gone.wait()
-            return {"type": "http.disconnect"}
-
-        async def run() -> None:
-            await self.app(scope, receive, messages.put)
-
-        task = asyncio.create_task(run())
-        task.add_done_callback(lambda done: messages.put_nowait({"type": "end"}))
-        start = await messages.get()
+        exchange = Exchange(request.content)
+        task = asyncio.create_task(exchange.run(self.app, scope))
+        start = await exchange.messages.get()
         if start["type"] == "end":
-            task.result()
-            raise UpstreamError(f"{self!r} sent no response to {request.method} {request.url}.")
+            raise start["error"] or UpstreamError(f"{self!r} sent no response to {request.method} {request.url}.")
         headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in start.get("headers", ())]
-        return Reply(start["status"], headers=headers, body=self._body(messages, task, gone))
-
-    async def _body(
-        self, messages: asyncio.Queue[dict[str, Any]], task: asyncio.Task[None], gone: asyncio.Event
-    ) -> AsyncGenerator[bytes, None]:
-        try:
-            while True:
-                message = await messages.get()
-                if message["type"] == "end":
-                    task.result()
-                    return
-                if message["type"] == "http.response.body":
-                    yield message.get("body", b"")
-                    if not message.get("more_body", False):
-                        return
-        finally:
-            gone.set()
+        return Reply(start["status"], headers=headers, body=exchange.body(task))
 
     async def _websocket(self, websocket: WebSocket) -> None:
         scope = {**self._scope("websocket", websocket.request), "subprotocols": websocket.subprotocols}
@@ -140,3 +108,51 @@ class Mounted(Callback):
                     await websocket.close(message.get("code", 1000), message.get("reason") or "")
 
         await self.app(scope, receive, send)
+
+
+class Exchange:
+    """One request to the app and its messages, of which at most one waits to be taken."""
+
+    def __init__(self, content: bytes) -> None:
+        self.content: bytes | None = content
+        self.messages: asyncio.Queue[dict[str, Any]] = asyncio.Queue(1)
+        self.gone = asyncio.Event()
+
+    async def run(self, app: App, scope: dict[str, Any]) -> None:
+        error = None
+        try:
+            await app(scope, self.receive, self.send)
+        except Exception as exc:
+            error = exc
+        if not self.gone.is_set():
+            await self.messages.put({"type": "end", "error": error})
+
+    async def receive(self) -> dict[str, Any]:
+        if self.content is not None:
+            content, self.content = self.content, None
+            return {"type": "http.request", "body": content, "more_body": False}
+        await self.gone.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(self, message: Any) -> None:
+        if self.gone.is_set():
+            raise OSError("the client is gone")
+        await self.messages.put(dict(message))
+
+    async def body(self, task: asyncio.Task[None]) -> AsyncGenerator[bytes, None]:
+        """The chunks. When the client leaves early, the app is told, and cancelled; after the last, it may go on."""
+        done = False
+        try:
+            while not done:
+                message = await self.messages.get()
+                if message["type"] == "end":
+                    done = True
+                    if message["error"] is not None:
+                        raise message["error"]
+                elif message["type"] == "http.response.body":
+                    done = not message.get("more_body", False)
+                    yield message.get("body", b"")
+        finally:
+            self.gone.set()
+            if not done:
+                task.cancel()

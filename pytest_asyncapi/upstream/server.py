@@ -68,8 +68,8 @@ class ServerConnection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self.resume_writing()
         if self._upgraded is not None:
-            self._upgraded.lost()
-        if self._task is not None:
+            self._upgraded.lost()  # its handler is told, and may still do something
+        elif self._task is not None:
             self._task.cancel()
 
     def pause_writing(self) -> None:
@@ -202,6 +202,8 @@ class ServerConnection(asyncio.Protocol):
             self._end()
 
     def _end(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
         self.transport.peer.close()
         self.transport.close()
 
@@ -218,6 +220,10 @@ async def chunks(body: Any) -> AsyncGenerator[bytes, None]:
     """The chunks of any body."""
     if isinstance(body, bytes):
         yield body
+    elif hasattr(body, "aclose"):
+        async with aclosing(body):
+            async for chunk in body:
+                yield chunk
     elif hasattr(body, "__aiter__"):
         async for chunk in body:
             yield chunk

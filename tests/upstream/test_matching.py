@@ -1,5 +1,6 @@
 """Which request a route answers, and what is said when none does."""
 
+# ruff: noqa: E501 - the cases are tables
 from __future__ import annotations
 
 import re

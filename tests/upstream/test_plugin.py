@@ -172,11 +172,13 @@ def test_clients_are_imported_by_the_app_alone_and_served_also_when_that_is_duri
         import sys
 
         def test_unused():
-            ours = {name for name in sys.modules if name.startswith(("pytest_asyncapi.upstream.", "pytest_asyncapi.network."))}
+            rooms = ("pytest_asyncapi.upstream.", "pytest_asyncapi.network.")
+            ours = {name for name in sys.modules if name.startswith(rooms)}
             assert {name.rpartition(".")[2] for name in ours} == {"fixtures", "hooks"}
 
         async def test_used(asyncapi_upstream):
-            assert not {"aiohttp", "httpx", "httpx2", "httpcore", "httpcore2", "wsproto", "jsonschema"} & set(sys.modules)
+            heavy = {"aiohttp", "httpx", "httpx2", "httpcore", "httpcore2", "wsproto", "jsonschema"}
+            assert not heavy & set(sys.modules)
             asyncapi_upstream.get("https://api.example.com/").reply({"a": 1})
             import aiohttp, httpx, httpx2
             async with aiohttp.ClientSession() as session, session.get("https://api.example.com/") as response:

@@ -167,8 +167,8 @@ def test_an_unknown_type_is_refused_with_the_list_of_what_may_be_given():
     route = Upstream().get(URL)
 
     assert message(route.reply, Thing()) == (
-        f"reply(<Thing>): cannot answer with a {__name__}.Thing. Give a dict, list or None (JSON), a str, bytes, a status,"
-        " (status, value), a Reply, a response of httpx, httpx2, aiohttp.web or Starlette, a fault, an exception, an"
+        f"reply(<Thing>): cannot answer with a {__name__}.Thing. Give a dict, list or None (JSON), a str, bytes,"
+        " a status, (status, value), a Reply, a response of httpx, httpx2, aiohttp.web or Starlette, a fault, an exception, an"
         " iterator of bytes, or a callable."
     )
 
@@ -200,6 +200,6 @@ async def test_an_async_callable_under_a_sync_client_is_refused_with_the_cure():
 
     assert str(caught.value) == (
         f"<Route GET {URL}> is answered by the async callable"
-        " test_an_async_callable_under_a_sync_client_is_refused_with_the_cure.<locals>.later, but httpx2's sync client sent"
-        f" GET {URL} and has no event loop to run it in. Make it a plain function, or send with the async client."
+        " test_an_async_callable_under_a_sync_client_is_refused_with_the_cure.<locals>.later, but httpx2's sync client"
+        f" sent GET {URL} and has no event loop to run it in. Make it a plain function, or send with the async client."
     )

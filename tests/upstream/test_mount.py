@@ -1,0 +1,125 @@
+"""An ASGI app as the service behind the app."""
+
+from __future__ import annotations
+
+import asyncio
+
+import aiohttp
+import httpx2
+import httpx2.websockets as httpx2_ws
+import pytest
+from fastapi import FastAPI, Request, WebSocket
+from fastapi.responses import StreamingResponse
+
+from pytest_asyncapi.upstream import Upstream
+
+BASE = "https://fake.example.com/v1"
+
+
+@pytest.fixture
+def service():
+    app = FastAPI()
+
+    @app.post("/items/{n}")
+    async def item(n: int, request: Request):
+        return {"n": n, "body": await request.json(), "host": request.headers["host"], "url": str(request.url)}
+
+    @app.get("/ticks")
+    async def ticks():
+        async def body():
+            for n in range(3):
+                yield f"{n} "
+                await asyncio.sleep(0)
+
+        return StreamingResponse(body(), media_type="text/plain")
+
+    @app.get("/fails")
+    async def fails():
+        raise ValueError("in the service")
+
+    @app.websocket("/echo")
+    async def echo(ws: WebSocket):
+        await ws.accept(subprotocol="v1")
+        async for message in ws.iter_text():
+            await ws.send_text(message.upper())
+
+    @app.websocket("/closed")
+    async def closed(ws: WebSocket):
+        await ws.close()
+
+    return app
+
+
+async def test_it_answers_requests(async_http, service):
+    with Upstream() as upstream:
+        route = upstream.mount(BASE, service)
+
+        answer = await async_http.request("POST", f"{BASE}/items/7?q=1", json={"a": 1})
+
+    assert answer.json() == {"n": 7, "body": {"a": 1}, "host": "fake.example.com", "url": f"{BASE}/items/7?q=1"}
+    assert len(route.calls) == 1
+
+
+async def test_it_streams(async_http, service):
+    with Upstream() as upstream:
+        upstream.mount(BASE, service)
+
+        assert (await async_http.request("GET", f"{BASE}/ticks")).text == "0 1 2 "
+
+
+async def test_what_it_raises_is_a_500_where_its_framework_makes_it_one(async_http, service):
+    async def bare(scope, receive, send):
+        raise ValueError("in the service")
+
+    with Upstream() as upstream:
+        upstream.mount(BASE, service)
+        upstream.mount("https://bare.example.com", bare)
+
+        assert (await async_http.request("GET", f"{BASE}/fails")).status == 500
+        with pytest.raises(ValueError, match="in the service"):
+            await async_http.request("GET", "https://bare.example.com/x")
+
+
+async def test_it_speaks_websocket(service):
+    with Upstream() as upstream:
+        upstream.mount(BASE, service)
+        url = f"{BASE.replace('https', 'wss')}/echo"
+        async with aiohttp.ClientSession() as session, session.ws_connect(url, protocols=["v1"]) as ws:
+            await ws.send_str("hi")
+            assert (await ws.receive_str(), ws.protocol) == ("HI", "v1")
+        async with httpx2.AsyncClient() as client, client.websocket(url) as ws:
+            await ws.send_text("hi")
+            assert await ws.receive_text() == "HI"
+            with pytest.raises(httpx2_ws.WebSocketUpgradeError):
+                async with client.websocket(url.replace("echo", "closed")):
+                    pass
+
+
+async def test_a_route_beside_it_wins(async_http, service):
+    with Upstream() as upstream:
+        upstream.mount(BASE, service)
+        upstream.get(f"{BASE}/ticks").reply("mine")
+
+        assert (await async_http.request("GET", f"{BASE}/ticks")).text == "mine"
+
+
+async def test_the_app_is_done_when_the_client_leaves_early(service):
+    ended = asyncio.Event()
+
+    @service.get("/forever")
+    async def forever():
+        async def body():
+            try:
+                while True:
+                    yield b"x"
+                    await asyncio.sleep(0)
+            finally:
+                ended.set()
+
+        return StreamingResponse(body())
+
+    with Upstream() as upstream:
+        upstream.mount(BASE, service)
+        async with aiohttp.ClientSession() as session, session.get(f"{BASE}/forever") as response:
+            await response.content.readany()
+        await asyncio.wait_for(ended.wait(), 5)
