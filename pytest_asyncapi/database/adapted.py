@@ -30,12 +30,12 @@ _UNCHECK = ("ROLLBACK TO SAVEPOINT asyncapi_check", "RELEASE SAVEPOINT asyncapi_
 class AdaptedLink:
     """The physical connection: what the app's own pool would have made, its connect listeners run.
 
-    `fairy` is SQLAlchemy's proxy of the connection while it is checked out; `give_back` is called in the end.
+    `record` is SQLAlchemy's entry for it in its pool; `give_back` is called in the end.
     """
 
-    def __init__(self, fairy: Any, dialect: Any, name: str, give_back: Callable[[], None], held: Any = None) -> None:
-        self.fairy = fairy
-        self.connection = fairy.dbapi_connection
+    def __init__(self, record: Any, dialect: Any, name: str, give_back: Callable[[], None], held: Any = None) -> None:
+        self.record = record
+        self.connection = record.dbapi_connection
         self.dialect = dialect
         self.driver = dialect.driver
         self.name = name
@@ -54,7 +54,7 @@ class AdaptedLink:
 
     @property
     def alive(self) -> bool:
-        if self._killed or self.fairy.dbapi_connection is not self.connection:
+        if self._killed or self.record.dbapi_connection is not self.connection:
             return False
         if self.sqlite:
             return getattr(self.raw, "_connection", self) is not None
@@ -63,7 +63,7 @@ class AdaptedLink:
     @property
     def raw(self) -> Any:
         """The driver's own connection."""
-        return self.fairy.driver_connection
+        return self.record.driver_connection
 
     def prepare(self) -> None:
         """Take the control of transactions from the driver. Runs in SQLAlchemy's greenlet."""
@@ -234,10 +234,11 @@ class VirtualConnection:
         return bearable(sql)
 
     def script(self, sql: str) -> list[str]:
-        """The statements of a text that has to be run one by one."""
+        """The statements of a text that has to be run one by one; empty when it is one statement."""
         if not is_script(sql):
             return []
-        return split_sqlite(sql) if self._link.sqlite else split(sql)
+        pieces = split_sqlite(sql) if self._link.sqlite else split(sql)
+        return pieces if len(pieces) > 1 else []
 
     @contextmanager
     def operation(self, sql: str, kind: Kind) -> Iterator[None]:

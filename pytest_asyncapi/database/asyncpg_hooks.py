@@ -73,7 +73,8 @@ class Opener:
             return member.scheduler.link, member  # type: ignore[return-value]
         rule = self.hooks.rule()
         target = rule.target_for(self.address, self.where)
-        link = await sandbox.links.get(target or self.address, "asyncpg", lambda: self._open_link(rule, target))
+        key = target or self.address.place
+        link = await sandbox.link(key, "asyncpg", lambda: self._open_link(rule, target))
         scheduler = sandbox.scheduler(link)
         if member is None:
             member = Member(scheduler, f"asyncpg connection to {self.parameters.database!r}")

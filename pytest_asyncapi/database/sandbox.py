@@ -112,6 +112,7 @@ class RollbackSandbox:
         self._own_links = links is None
         self.links = links or Links()
         self._schedulers: dict[int, Scheduler] = {}
+        self._used: dict[Hashable, Link] = {}
 
     async def __aenter__(self) -> RollbackSandbox:
         self.loop = asyncio.get_running_loop()
@@ -136,6 +137,18 @@ class RollbackSandbox:
             self._schedulers.clear()
             if self._own_links:
                 await self.links.__aexit__()
+
+    async def link(self, key: Hashable, driver: str, opener: Callable[[], Awaitable[L]]) -> L:
+        """The link to a database for this test; one that was lost is not replaced, for its rows are lost too."""
+        used = self._used.get(key)
+        if used is not None and not used.alive:
+            raise SandboxError(
+                f"the connection of the sandbox to {used.name!r} was lost in this test, and with it all that the "
+                "test did in that database: the server ended it, or the app did (pg_terminate_backend)."
+            )
+        link = await self.links.get(key, driver, opener)
+        self._used[key] = link
+        return link
 
     def scheduler(self, link: Link) -> Scheduler:
         """The scheduler of a link in this test."""
@@ -186,6 +199,7 @@ class RollbackSandbox:
                     "written to it already. Do what has to be committed before that."
                 )
             await self.links.release(scheduler.link)
+            self._used = {key: link for key, link in self._used.items() if link is not scheduler.link}
             del self._schedulers[id(scheduler.link)]
         redirect = Outside(self.hooks.rule())
         token = route.set(redirect)

@@ -136,7 +136,7 @@ class Scheduler:
         try:
             async with asyncio.timeout(self.lock_timeout):
                 await self._turns.idle()
-                if self.begun:
+                if self.begun and self.link.alive:
                     await self.link.control("ROLLBACK")
         except Exception as error:
             self.link.kill()

@@ -76,7 +76,7 @@ class SandboxPool(Pool):
         record = _ConnectionRecord(self, connect=False)
         member = Member(sandbox.scheduler(link), self.label, transparent=self.transparent)
         record.dbapi_connection = VirtualConnection(link, member)
-        record.info.update(link.fairy.info)
+        record.info.update(link.record.info)
         record.fresh = True
         return record
 
@@ -101,7 +101,7 @@ class SandboxPool(Pool):
     # ---- the physical connection of aiosqlite and psycopg
     async def _link(self, sandbox: RollbackSandbox) -> AdaptedLink:
         key, address = self._where()
-        return await sandbox.links.get(key, self.driver, functools.partial(self._open, address))
+        return await sandbox.link(key, self.driver, functools.partial(self._open, address))
 
     def _where(self) -> tuple[Any, Address | None]:
         """Which database the engine means, without connecting to it."""
@@ -111,7 +111,7 @@ class SandboxPool(Pool):
         if address.in_memory and "cache=shared" not in address.database:
             return ("memory", self.origin._creator), address
         target = the_hooks.rule().target_for(address, _where())
-        return target or address, address
+        return target or address.place, address
 
     async def _open(self, address: Address | None) -> AdaptedLink:
         link: AdaptedLink = await greenlet_spawn(self._open_sync, address)
@@ -119,18 +119,17 @@ class SandboxPool(Pool):
 
     def _open_sync(self, address: Address | None) -> AdaptedLink:
         origin = self.origin
-        pool = origin if isinstance(origin, StaticPool) else origin.recreate()
+        alone = isinstance(origin, StaticPool)  # its one connection may be the database
+        pool = origin if alone else origin.recreate()
         token = _physical.set(True)
-        try:
-            fairy = _connect(pool)  # the app's connect listeners run here, before the transaction begins
+        try:  # the app's connect listeners run here, before the transaction begins
+            record: Any = pool.connection if isinstance(pool, StaticPool) else _ConnectionRecord(pool)
+            record.get_connection()
         finally:
             _physical.reset(token)
         name = (address.database if address is not None else "") or ":memory:"
-        if pool is origin:
-            held = Held(origin)
-            link = AdaptedLink(fairy, origin._dialect, name, held.give_back, held)
-        else:
-            link = AdaptedLink(fairy, origin._dialect, name, functools.partial(_close_pool, fairy, pool))
+        held = Held(origin, record) if alone else None
+        link = AdaptedLink(record, origin._dialect, name, held.give_back if held is not None else record.close, held)
         link.prepare()
         return link
 
@@ -143,8 +142,8 @@ class Held:
 
     dbapi_connection = True  # what dispose() looks at
 
-    def __init__(self, pool: Pool) -> None:
-        self._record = pool.__dict__["connection"]
+    def __init__(self, pool: Pool, record: Any) -> None:
+        self._record = record
         self._homes = [pool]
         pool.__dict__["connection"] = self
 
@@ -159,17 +158,11 @@ class Held:
 
     def give_back(self) -> None:
         """The sandbox is over: the pool has its connection again, unless it was disposed of."""
-        self._record.checkin()
         homes = [pool for pool in self._homes if pool.__dict__.get("connection") is self]
         for pool in homes:
             pool.__dict__["connection"] = self._record
         if not homes:
             self._record.close()
-
-
-def _close_pool(fairy: Any, pool: Pool) -> None:
-    fairy.close()
-    pool.dispose()
 
 
 def _protocol(connection: Any) -> Any:

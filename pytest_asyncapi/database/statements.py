@@ -21,7 +21,8 @@ class Kind(Enum):
 
 
 _BLANK = r"(?:\s+|--[^\n]*(?:\n|$)|/\*(?:[^*]|\*(?!/))*\*/|;)*"
-_HEAD = re.compile(rf"{_BLANK}([A-Za-z]+)(?:{_BLANK}([A-Za-z]+))?(?:{_BLANK}([A-Za-z]+))?")
+_NOTHING = re.compile(_BLANK)
+_HEAD = re.compile(rf"{_BLANK}[(\s]*([A-Za-z]+)(?:{_BLANK}([A-Za-z]+))?(?:{_BLANK}([A-Za-z]+))?")
 _READS = {"SELECT", "SHOW", "VALUES", "TABLE", "EXPLAIN", "FETCH", "MOVE", "DECLARE", "CLOSE", "PRAGMA", "SET", "RESET"}
 _WRITING_WORDS = re.compile(
     r"\b(?:INSERT|UPDATE|DELETE|MERGE|INTO|NEXTVAL|SETVAL|ANALYZE)\b|\bFOR\s+(?:NO\s+KEY\s+|KEY\s+)?(?:UPDATE|SHARE)\b",
@@ -114,7 +115,7 @@ def split(sql: str) -> list[str]:
             pieces.append(sql[start : match.end()])
             start = match.end()
     pieces.append(sql[start:])
-    return [piece.strip() for piece in pieces if piece.strip(" \t\r\n;")]
+    return [piece.strip() for piece in pieces if not _NOTHING.fullmatch(piece)]
 
 
 def split_sqlite(sql: str) -> list[str]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -51,6 +51,11 @@ class Address:
             or name.startswith("file::memory:")
             or (name.startswith("file:") and "mode=memory" in name)
         )
+
+    @property
+    def place(self) -> Address:
+        """The address without the driver: alike for two drivers that connect to one database."""
+        return replace(self, driver="")
 
     def __str__(self) -> str:
         scheme = f"{self.dialect}+{self.driver}" if self.driver else self.dialect
