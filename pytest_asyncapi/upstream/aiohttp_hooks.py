@@ -79,7 +79,7 @@ class AiohttpServerConnection(ServerConnection):
     def _exception(self, fault: Fault) -> BaseException:
         from aiohttp import client_exceptions
 
-        if fault.kind == "read_timeout":
+        if fault.kind in ("read_timeout", "write_timeout"):
             timeout = getattr(client_exceptions, "SocketTimeoutError", client_exceptions.ServerTimeoutError)
             return timeout("Timeout on reading data from socket")
         if fault.kind == "connect_timeout":

@@ -33,6 +33,8 @@ def to_exception(core: ModuleType, fault: Fault) -> BaseException:
             return core.ConnectError("[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: injected")  # type: ignore[no-any-return]
         case "connect_timeout":
             return core.ConnectTimeout("timed out while connecting")  # type: ignore[no-any-return]
+        case "write_timeout":
+            return core.WriteTimeout("The write operation timed out")  # type: ignore[no-any-return]
         case "read_timeout":
             return core.ReadTimeout("The read operation timed out")  # type: ignore[no-any-return]
     return core.ConnectError("All connection attempts failed")  # type: ignore[no-any-return]

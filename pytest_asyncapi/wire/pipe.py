@@ -20,6 +20,7 @@ from collections import deque
 from typing import Any
 
 HIGH_WATER = 64 * 1024
+MOST_AT_ONCE = 256 * 1024  # what asyncio reads from a socket in one go
 CLIENT_ADDRESS = ("192.0.2.2", 50000)  # TEST-NET-1: addresses that exist nowhere
 SERVER_ADDRESS = ("192.0.2.1", 80)
 
@@ -120,17 +121,26 @@ class MemoryTransport(asyncio.Transport):
         if self._paused or self._closing:
             return
         if self._inbox:
-            data = self._inbox.popleft() if len(self._inbox) == 1 else b"".join(self._inbox)
-            self._inbox.clear()
-            self._inbox_size = 0
-            self._protocol.data_received(data)
+            self._protocol.data_received(self._take())
             self.peer._resume_protocol()
+            if self._inbox:
+                self._schedule()
             if self._inbox or self._paused or self._closing:
                 return
         if self._eof_in and not self._eof_seen:
             self._eof_seen = True
             if not self._protocol.eof_received():
                 self.close()
+
+    def _take(self) -> bytes:
+        """All that has arrived, but no more than a socket would give at once."""
+        data = self._inbox.popleft() if len(self._inbox) == 1 else b"".join(self._inbox)
+        self._inbox.clear()
+        if len(data) > MOST_AT_ONCE:
+            self._inbox.append(data[MOST_AT_ONCE:])
+            data = data[:MOST_AT_ONCE]
+        self._inbox_size -= len(data)
+        return data
 
     def _resume_protocol(self) -> None:
         if self._writing_paused and self.get_write_buffer_size() <= self._low:

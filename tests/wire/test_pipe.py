@@ -117,6 +117,18 @@ async def test_a_reader_that_pauses_makes_the_writer_pause():
     assert [len(client.events[0]), server.events] == [HIGH_WATER + 1, ["pause", "resume"]]
 
 
+async def test_much_arrives_in_parts_as_from_a_socket():
+    client, server = Recorder(), Recorder()
+    connect(asyncio.get_running_loop(), client, server)
+
+    server.transport.write(b"x" * 600_000)
+    server.transport.close()
+    await turns(8)
+
+    assert [len(each) for each in client.events[:-2]] == [262_144, 262_144, 75_712]
+    assert client.events[-2:] == ["eof", ("lost", "NoneType")]
+
+
 async def test_streams_speak_to_the_server():
     class Echo(Recorder):
         def data_received(self, data: bytes) -> None:
