@@ -13,6 +13,8 @@ from pytest_asyncapi.database.sites import Site, callers
 if TYPE_CHECKING:
     from pytest_asyncapi.database.scheduler import Scheduler
 
+PRIVATE_NAMES = {"asyncio:Task._fut_waiter": "Python 3.11 to 3.15"}
+
 T = TypeVar("T")
 
 _numbers = itertools.count(1)

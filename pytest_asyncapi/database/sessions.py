@@ -16,7 +16,11 @@ class FreshSession(AsyncSession):
 
     async def get(self, entity: Any, ident: Any, **options: Any) -> Any:
         """As `AsyncSession.get()`, but always from the database."""
-        return await super().get(entity, ident, **{"populate_existing": True, **options})
+        return await super().get(entity, ident, **{**FRESH, **options})
+
+    async def get_one(self, entity: Any, ident: Any, **options: Any) -> Any:
+        """As `AsyncSession.get_one()`, but always from the database."""
+        return await super().get_one(entity, ident, **{**FRESH, **options})
 
 
 def fresh_session(engine: AsyncEngine, session_class: type[AsyncSession] | None = None, **options: Any) -> AsyncSession:
