@@ -123,12 +123,11 @@ class NamedCalls:
             __tracebackhide__ = True
             if running() is None or getattr(local, "inside", False):
                 return original(*args, **kwargs)
-            try:
-                if when is not None and not when(args, kwargs):
-                    return original(*args, **kwargs)
+            try:  # nothing but the question: the original's own exceptions are the caller's
+                blocks = when is None or when(args, kwargs)
             except Exception:  # wrong arguments: the original says so
-                return original(*args, **kwargs)
-            return observe(call, original, args, kwargs)
+                blocks = False
+            return observe(call, original, args, kwargs) if blocks else original(*args, **kwargs)
 
         return wrapper
 
