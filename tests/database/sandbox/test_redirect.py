@@ -127,8 +127,8 @@ async def test_dialect_that_nothing_answers(redirect):
     line = next(n for n, code in enumerate(HERE.read_text().splitlines(), 1) if code.endswith("# here"))
     assert str(caught.value) == (
         "the app connects to postgresql+asyncpg://u@db.example.com:5432/shop in a test, but no database of the harness "
-        "speaks postgresql. Set asyncapi_database to what the app speaks, or to none to leave the app's databases alone."
-        f"\n  at {HERE}:{line} in test_dialect_that_nothing_answers"
+        "speaks postgresql. Set asyncapi_database to what the app speaks, or to none to leave the app's databases "
+        f"alone.\n  at {HERE}:{line} in test_dialect_that_nothing_answers"
     )
 
 
