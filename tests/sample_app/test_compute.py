@@ -27,5 +27,13 @@ async def test_the_loop_is_free_while_it_computes(client, monkeypatch):
     assert (await computing).json() == {"result": 42}
 
 
+async def test_the_arithmetic_holds_no_loop(client, blocking):
+    """The same as /pitfalls/cpu computes; here the detector finds nothing."""
+    response = await client.get("/compute", params={"limit": 3_000_000})
+
+    assert response.status_code == 200
+    assert blocking.events == []
+
+
 async def test_there_is_a_limit(client):
     assert (await client.get("/compute", params={"limit": 10**9})).status_code == 422
