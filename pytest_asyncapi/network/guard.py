@@ -94,8 +94,8 @@ class Guard:
         return True  # Unix sockets, netlink and the like stay on this machine
 
     def resolved(self, host: Any, addresses: Iterable[Any]) -> None:
-        """An allowed name was looked up: its addresses are allowed too."""
-        if host is not None and not is_loopback(plain(host)):
+        """A name was looked up: the addresses of an allowed one are allowed too."""
+        if host is not None and plain(host) in self._hosts:
             self._resolved.update(plain(address) for address in addresses)
 
     def refuse(self, what: str, host: Any, port: Any = None, url: str | None = None) -> BlockedConnection:

@@ -62,6 +62,10 @@ def _pass(what: str, host: Any, port: Any = None, url: str | None = None) -> Non
         raise guard.refuse(what, host, port, url)
 
 
+def _look_up(host: Any, port: Any = None) -> None:
+    _pass("a connection to" if port else "a look-up of", host, port)  # who looks up a port is about to connect
+
+
 # -- the socket module
 
 
@@ -90,7 +94,7 @@ def _send(original: Any) -> Any:
 
 def _getaddrinfo(original: Any) -> Any:
     def getaddrinfo(host: Any, port: Any, *args: Any, **kwargs: Any) -> Any:
-        _pass("a look-up of", host, port)
+        _look_up(host, port)
         found = original(host, port, *args, **kwargs)
         if (guard := _guard()) is not None:
             guard.resolved(host, (each[4][0] for each in found))
@@ -101,7 +105,7 @@ def _getaddrinfo(original: Any) -> Any:
 
 def _gethostbyname(original: Any) -> Any:
     def gethostbyname(host: Any) -> Any:
-        _pass("a look-up of", host)
+        _look_up(host)
         found = original(host)
         if (guard := _guard()) is not None:
             guard.resolved(host, [found] if isinstance(found, str) else found[2])
@@ -115,7 +119,7 @@ def _gethostbyname(original: Any) -> Any:
 
 def _loop_getaddrinfo(original: Any) -> Any:
     async def getaddrinfo(self: Any, host: Any, port: Any, **kwargs: Any) -> Any:
-        _pass("a look-up of", host, port)
+        _look_up(host, port)
         found = await original(self, host, port, **kwargs)
         if (guard := _guard()) is not None:
             guard.resolved(host, (each[4][0] for each in found))
@@ -167,7 +171,7 @@ def _aiohttp(patches: Patches, connector: ModuleType) -> None:
 
     def resolve_host(original: Any) -> Any:  # aiodns looks up in C
         async def _resolve_host(self: Any, host: str, port: int, *args: Any, **kwargs: Any) -> Any:
-            _pass("a look-up of", host, port)
+            _look_up(host, port)
             found = await original(self, host, port, *args, **kwargs)
             if (guard := _guard()) is not None:
                 guard.resolved(host, (each["host"] for each in found))

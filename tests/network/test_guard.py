@@ -1,0 +1,366 @@
+"""Nothing leaves: every way out that Python code has is refused, on both kinds of loops, and noted."""
+
+from __future__ import annotations
+
+import asyncio
+import http.client
+import select
+import socket
+import sys
+import urllib.request
+
+import aiohttp
+import anyio
+import asyncpg
+import httpx
+import httpx2
+import pytest
+import redis.asyncio
+
+from pytest_asyncapi.errors import BlockedConnection
+from pytest_asyncapi.network import Guard
+from pytest_asyncapi.wire.hosts import Hosts, is_loopback
+
+LOOPS = {"asyncio": asyncio.new_event_loop}
+if sys.platform != "win32":
+    import uvloop
+
+    LOOPS["uvloop"] = uvloop.new_event_loop
+
+
+@pytest.fixture
+def listener():
+    """A server that must see no one: the guard of these tests refuses the loopback too."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server
+
+
+def visited(listener):
+    return bool(select.select([listener], [], [], 0.01)[0])
+
+
+def refusal(error):
+    """The refusal in what came out: itself, the cause of a library's own error, or in a group."""
+    while error is not None:
+        if isinstance(error, BlockedConnection):
+            return error
+        if isinstance(error, BaseExceptionGroup):
+            return next(filter(None, map(refusal, error.exceptions)), None)
+        error = error.__cause__ or error.__context__
+    return None
+
+
+# -- ways out
+
+
+async def plain_connect(host, port):
+    with socket.socket() as sock:
+        sock.connect((host, port))
+
+
+async def connect_ex(host, port):
+    with socket.socket() as sock:
+        sock.connect_ex((host, port))
+
+
+async def create_connection(host, port):
+    socket.create_connection((host, port)).close()
+
+
+async def ipv6(host, port):
+    with socket.socket(socket.AF_INET6) as sock:
+        sock.connect(("::1", port))
+
+
+async def datagram(host, port):
+    with socket.socket(type=socket.SOCK_DGRAM) as sock:
+        sock.sendto(b"x", (host, port))
+
+
+async def datagram_message(host, port):
+    with socket.socket(type=socket.SOCK_DGRAM) as sock:
+        sock.sendmsg([b"x"], [], 0, (host, port))
+
+
+async def getaddrinfo(host, port):
+    socket.getaddrinfo("localhost", port)
+
+
+async def gethostbyname(host, port):
+    socket.gethostbyname("localhost")
+
+
+async def urllib_request(host, port):
+    urllib.request.urlopen(f"http://{host}:{port}/")
+
+
+async def http_client(host, port):
+    http.client.HTTPConnection(host, port).request("GET", "/")
+
+
+async def open_connection(host, port):
+    await asyncio.open_connection(host, port)
+
+
+async def open_connection_by_name(host, port):
+    await asyncio.open_connection("localhost", port)
+
+
+async def loop_sock_connect(host, port):
+    with socket.socket() as sock:
+        sock.setblocking(False)
+        await asyncio.get_running_loop().sock_connect(sock, (host, port))
+
+
+async def loop_getaddrinfo(host, port):
+    await asyncio.get_running_loop().getaddrinfo("localhost", port)
+
+
+async def loop_datagram(host, port):
+    loop = asyncio.get_running_loop()
+    await loop.create_datagram_endpoint(asyncio.DatagramProtocol, remote_addr=(host, port))
+
+
+async def in_a_thread(host, port):
+    await asyncio.to_thread(socket.create_connection, (host, port))
+
+
+async def aiohttp_get(host, port):
+    async with aiohttp.ClientSession() as session:
+        await session.get(f"http://{host}:{port}/")
+
+
+async def aiohttp_proxy(host, port):
+    async with aiohttp.ClientSession() as session:
+        await session.get("http://x.test/", proxy=f"http://{host}:{port}/")
+
+
+async def httpx_get(host, port):
+    async with httpx.AsyncClient(verify=False) as client:
+        await client.get(f"http://{host}:{port}/")
+
+
+async def httpx2_get(host, port):
+    async with httpx2.AsyncClient(verify=False) as client:
+        await client.get(f"http://{host}:{port}/")
+
+
+async def httpx_sync(host, port):
+    httpx.get(f"http://{host}:{port}/", verify=False)
+
+
+async def httpx2_sync(host, port):
+    httpx2.get(f"http://{host}:{port}/", verify=False)
+
+
+async def anyio_connect(host, port):
+    await anyio.connect_tcp(host, port)
+
+
+async def anyio_connect_by_name(host, port):
+    await anyio.connect_tcp("localhost", port)
+
+
+async def redis_get(host, port):
+    async with redis.asyncio.Redis(host=host, port=port) as client:
+        await client.get("x")
+
+
+async def asyncpg_connect(host, port):
+    await asyncpg.connect(f"postgresql://u@{host}:{port}/db", timeout=5)
+
+
+WAYS = [
+    plain_connect,
+    connect_ex,
+    create_connection,
+    ipv6,
+    datagram,
+    datagram_message,
+    getaddrinfo,
+    gethostbyname,
+    urllib_request,
+    http_client,
+    open_connection,
+    open_connection_by_name,
+    loop_sock_connect,
+    loop_getaddrinfo,
+    loop_datagram,
+    in_a_thread,
+    aiohttp_get,
+    aiohttp_proxy,
+    httpx_get,
+    httpx2_get,
+    httpx_sync,
+    httpx2_sync,
+    anyio_connect,
+    anyio_connect_by_name,
+    redis_get,
+    asyncpg_connect,
+]
+
+
+@pytest.mark.parametrize("way", WAYS, ids=lambda each: each.__name__)
+@pytest.mark.parametrize("loop", LOOPS)
+def test_a_way_out_is_refused_and_noted(way, loop, listener):
+    with Guard(loopback=False) as guard, asyncio.Runner(loop_factory=LOOPS[loop]) as runner:
+        with pytest.raises(Exception) as caught:
+            runner.run(way("127.0.0.1", listener.getsockname()[1]))
+
+        assert refusal(caught.value), caught.value
+        assert not visited(listener)
+
+    assert guard.blocked
+    assert __file__.rpartition("/")[2] in guard.blocked[0].line or way is in_a_thread
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_the_loopback_unix_sockets_and_allowed_hosts_pass(loop, listener, tmp_path):
+    async def main():
+        host, port = listener.getsockname()[:2]
+        for name in (host, "localhost"):
+            _, writer = await asyncio.open_connection(name, port)
+            writer.close()
+        server = await asyncio.start_unix_server(lambda reader, writer: writer.close(), tmp_path / "s")
+        _, writer = await asyncio.open_unix_connection(tmp_path / "s")
+        writer.close()
+        server.close()
+        assert await asyncio.get_running_loop().getaddrinfo(None, 80)
+        left, right = socket.socketpair()
+        left.close()
+        right.close()
+
+    with Guard() as guard, asyncio.Runner(loop_factory=LOOPS[loop]) as runner:
+        runner.run(main())
+    with (
+        Guard(["localhost", "127.0.0.0/8"], loopback=False) as strict,
+        asyncio.Runner(loop_factory=LOOPS[loop]) as runner,
+    ):
+        runner.run(main())
+
+    assert guard.blocked == strict.blocked == []
+
+
+def test_the_addresses_of_an_allowed_name_are_allowed(listener):
+    with Guard(["localhost"], loopback=False) as guard:
+        socket.create_connection(("localhost", listener.getsockname()[1])).close()
+
+    assert guard.blocked == []
+
+
+def test_the_innermost_guard_decides_and_all_is_restored():
+    before = socket.socket.connect, socket.getaddrinfo, asyncio.BaseEventLoop.getaddrinfo
+    with Guard(), Guard(loopback=False) as inner:
+        with pytest.raises(BlockedConnection):
+            socket.getaddrinfo("localhost", 80)
+        assert len(inner.blocked) == 1
+
+    assert before == (socket.socket.connect, socket.getaddrinfo, asyncio.BaseEventLoop.getaddrinfo)
+    assert "connect" not in vars(socket.socket)
+
+
+def test_a_host_can_be_let_out_for_a_while():
+    with Guard(loopback=False) as guard:
+        with guard.allowing("localhost"):
+            assert socket.getaddrinfo("localhost", 80)
+        with pytest.raises(BlockedConnection):
+            socket.getaddrinfo("localhost", 80)
+
+
+# -- words
+
+
+def words(action):
+    with Guard() as guard, pytest.raises(BlockedConnection) as caught:
+        action()
+    assert [str(caught.value)] == [each.message for each in guard.blocked]
+    return str(caught.value)
+
+
+def here(function):
+    path = __file__[__file__.index("tests/network") :]
+    return f"{path}:{function.__code__.co_firstlineno + 1}, in {function.__qualname__}"
+
+
+def test_the_refusal_names_the_line_and_the_call_to_write():
+    def action():
+        httpx2.get("https://api.example.com/users", verify=False)
+
+    assert words(action) == (
+        f"network: a connection to api.example.com:443 would leave this machine ({here(action)})\n"
+        "  Answer it in the test: upstream.get('https://api.example.com/').reply(...)\n"
+        "  or allow it: @pytest.mark.upstream(allow=['api.example.com']), or asyncapi_allow_hosts = api.example.com"
+    )
+
+
+async def test_aiohttp_is_refused_by_its_url():
+    async def action():
+        async with aiohttp.ClientSession() as session:
+            await session.get("https://api.example.com:8443/users?page=2")
+
+    with Guard(), pytest.raises(BlockedConnection) as caught:
+        await action()
+
+    path = __file__[__file__.index("tests/network") :]
+    assert str(caught.value) == (
+        "network: aiohttp's GET https://api.example.com:8443/users would leave this machine"
+        f" ({path}:{action.__code__.co_firstlineno + 2}, in {action.__qualname__})\n"
+        "  Answer it in the test: upstream.get('https://api.example.com:8443/users').reply(...)\n"
+        "  or allow it: @pytest.mark.upstream(allow=['api.example.com']), or asyncapi_allow_hosts = api.example.com"
+    )
+
+
+def test_clients_that_upstream_does_not_serve_are_told_so():
+    def with_urllib():
+        urllib.request.urlopen("https://api.example.com/")
+
+    assert "http.client and urllib.request are not served by upstream" in words(with_urllib)
+
+
+def test_requests_is_told_so():
+    requests = pytest.importorskip("requests")
+
+    with Guard() as guard, pytest.raises(BlockedConnection):
+        requests.get("https://api.example.com/", timeout=5)
+
+    assert "requests and urllib3 are not served by upstream (aiohttp, httpx and httpx2 are)" in guard.blocked[0].message
+
+
+async def test_databases_are_told_the_fixture():
+    with Guard() as guard:
+        with pytest.raises(BlockedConnection):
+            await asyncpg.connect("postgresql://u@db.example.com/x")
+        with pytest.raises(redis.exceptions.ConnectionError):
+            await redis.asyncio.Redis(host="cache.example.com").get("x")
+
+    assert "Ask for the fixture db or db_session" in guard.blocked[0].message
+    assert "Ask for the fixture redis_cache" in guard.blocked[1].message
+
+
+# -- hosts
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [
+        ("localhost", True),
+        ("app.localhost", True),
+        ("127.8.9.1", True),
+        ("::1", True),
+        ("::ffff:127.0.0.1", True),
+        ("0.0.0.0", True),
+        ("10.0.0.1", False),
+        ("example.com", False),
+        ("127.example.com", False),
+        ("", False),
+    ],
+)
+def test_what_is_the_loopback(host, expected):
+    assert is_loopback(host) is expected
+
+
+def test_allowed_hosts_are_names_patterns_addresses_and_networks():
+    hosts = Hosts(["Minio.local.", "*.example.com", "10.0.0.0/8", "[2001:db8::1]"])
+
+    allowed = ["minio.local", "a.example.com", "10.1.2.3", "2001:db8::1"]
+    assert [host for host in [*allowed, "example.com", "11.0.0.1", "2001:db8::2", "evil"] if host in hosts] == allowed
