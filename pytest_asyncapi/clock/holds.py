@@ -25,9 +25,12 @@ PRIVATE_NAMES = {
     "asyncpg.protocol.protocol:Protocol": "asyncpg 0.29 to 0.32",
 }
 
+IN_A_THREAD = "a call in a thread"
+IN_ANYIO = "a call in a thread of anyio"
+
 # module: (class, its coroutine functions, what to call the work)
 _CALLS = {
-    "anyio._backends._asyncio": ("AsyncIOBackend", ("run_sync_in_worker_thread",), "a call in a thread of anyio"),
+    "anyio._backends._asyncio": ("AsyncIOBackend", ("run_sync_in_worker_thread",), IN_ANYIO),
     "aiosqlite.core": ("Connection", ("_execute", "_connect", "close"), "a call of aiosqlite"),
     "asyncpg.protocol.protocol": (
         "Protocol",
@@ -47,6 +50,12 @@ class Holds:
         self._loop = loop
         self.reasons: Counter[str] = Counter()
         self._patches = Patches()
+
+    @property
+    def only_threads(self) -> int:
+        """How many calls are under way in threads; 0 when there is other work too."""
+        calls = self.reasons[IN_A_THREAD] + self.reasons[IN_ANYIO]
+        return calls if calls == self.reasons.total() else 0
 
     @contextmanager
     def hold(self, reason: str) -> Iterator[None]:
@@ -83,9 +92,8 @@ class Holds:
         def wrap_future(future: Any, *, loop: Any = None) -> Any:
             wrapped = original(future, loop=loop)
             if wrapped is not future and wrapped.get_loop() is self._loop and not wrapped.done():
-                reason = "a call in a thread"
-                self.reasons[reason] += 1
-                wrapped.add_done_callback(lambda _: self._release(reason))
+                self.reasons[IN_A_THREAD] += 1
+                wrapped.add_done_callback(lambda _: self._release(IN_A_THREAD))
             return wrapped
 
         return wrap_future

@@ -21,8 +21,11 @@ _RESTS = {
     ("threading", "_wait_for_tstate_lock"),
     ("queue", "get"),
     ("selectors", "select"),  # another loop, or a server
+    ("asyncio.runners", "run"),  # another loop, of uvloop
     ("socket", "accept"),
 }
+# Servers in threads: reading, they wait for the next request of a client.
+_SERVERS = ("socketserver", "werkzeug.", "wsgiref.")
 _COUNTED = ("concurrent.futures.thread", "aiosqlite.core", "anyio._backends._asyncio")
 
 Place = tuple[object, int]
@@ -48,13 +51,21 @@ class Threads:
         for ident, frame in frames.items():
             if ident == self._ours or _ignored(ident, frame):
                 continue
-            rests = _key(frame) in _RESTS or self._parked.get(ident) == _place(frame)
+            rests = _key(frame) in _RESTS or self._parked.get(ident) == _place(frame) or _serves(frame)
             if not rests:
                 thread = threading._active.get(ident)  # type: ignore[attr-defined]
                 return f"thread {thread.name if thread is not None else ident}"
             if not _counted(frame):
                 self.may_wake = True
         return ""
+
+    def waiting_for_us(self) -> int:
+        """How many threads wait for the result of something that was given to a loop (`run_coroutine_threadsafe`)."""
+        count = 0
+        for ident, frame in sys._current_frames().items():
+            if ident != self._ours and _key(frame) == ("threading", "wait") and frame.f_back is not None:
+                count += _key(frame.f_back) == ("concurrent.futures._base", "result")
+        return count
 
 
 def _key(frame: FrameType) -> tuple[str, str]:
@@ -79,11 +90,19 @@ def _ignored(ident: int, frame: FrameType) -> bool:
     return False
 
 
+def _serves(frame: FrameType) -> bool:
+    return _key(frame) == ("socket", "readinto") and _comes_from(frame, _SERVERS)
+
+
 def _counted(frame: FrameType) -> bool:
     """Whether what is given to this resting thread is counted when it is given."""
+    return _comes_from(frame, _COUNTED)
+
+
+def _comes_from(frame: FrameType, modules: tuple[str, ...]) -> bool:
     at: FrameType | None = frame
     while at is not None:
-        if at.f_globals.get("__name__", "").startswith(_COUNTED):
+        if at.f_globals.get("__name__", "").startswith(modules):
             return True
         at = at.f_back
     return False

@@ -236,7 +236,9 @@ class VirtualClock:
     def _held(self) -> tuple[float | None, str]:
         """How long to wait for something real before looking again (None: nothing holds the clock), and for what."""
         if self._holds.reasons:
-            return float("inf"), ", ".join(self._holds.reasons)
+            calls = self._holds.only_threads
+            if not calls or calls > self._threads.waiting_for_us():
+                return SLICE if calls else float("inf"), ", ".join(self._holds.reasons)
         patience, reason = self._sockets.waiting()
         if patience is None:
             reason = self._threads.working()
