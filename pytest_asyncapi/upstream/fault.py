@@ -37,7 +37,8 @@ class faults:
     read_timeout = Fault("read_timeout")
     """The client's limit for reading is over; raised at once, without the waiting."""
     write_timeout = Fault("write_timeout")
-    """The client's limit for writing is over; raised at once. (aiohttp has no such limit, and gets a time-out of reading.)"""
+    """The client's limit for writing is over; raised at once. (aiohttp has no such limit, and gets a time-out of
+    reading.)"""
     hang = Fault("hang")
     """Accepted, and never answered: the client's own limit has to fire."""
     disconnect = Fault("disconnect")

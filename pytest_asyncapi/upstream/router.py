@@ -13,6 +13,7 @@ from pytest_asyncapi.upstream import active, clients, explain
 from pytest_asyncapi.upstream.plan import Plan
 from pytest_asyncapi.upstream.request import Request
 from pytest_asyncapi.upstream.routes import Call, Calls, Route
+from pytest_asyncapi.upstream.spellings import RouterSpellings
 from pytest_asyncapi.upstream.urls import RouteIndex
 from pytest_asyncapi.wire.hosts import Hosts, is_loopback, plain
 
@@ -40,7 +41,7 @@ class Connection(Protocol):
     def kill(self) -> None: ...
 
 
-class Upstream:
+class Upstream(RouterSpellings):
     """Answers for every service that the app calls through aiohttp, httpx or httpx2, as long as its ``with`` block
     runs.
 
@@ -123,10 +124,6 @@ class Upstream:
 
     def options(self, url: Any, **wanted: Any) -> Route:
         return self.route("OPTIONS", url, **wanted)
-
-    def request(self, method: str, url: Any, **wanted: Any) -> Route:
-        """respx's name for :meth:`route` with a method."""
-        return self.route(method, url, **wanted)
 
     def ws(self, url: Any, **wanted: Any) -> Any:
         """A websocket route: ``upstream.ws("wss://feed.example.com/").reply(handler)``, see :class:`WebSocketRoute`."""

@@ -13,6 +13,7 @@ from pytest_asyncapi.upstream.effects import Callback, to_effect
 from pytest_asyncapi.upstream.fault import Fault
 from pytest_asyncapi.upstream.replies import Effect, Reply
 from pytest_asyncapi.upstream.request import Request
+from pytest_asyncapi.upstream.spellings import RouteSpellings
 from pytest_asyncapi.upstream.urls import Template
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ class Calls(list[Call]):
         return super().__getitem__(index)
 
 
-class Route:
+class Route(RouteSpellings):
     """What answers some of the requests. ``upstream.get(url)`` and its like make one; :meth:`reply` says with what.
 
     Without a reply a route answers 200 with no body. It must be called in the test, unless ``required=False``.
@@ -188,38 +189,6 @@ class Route:
         self.required = False if self.required is None else self.required
         return self
 
-    # -- respx's spellings
-
-    def respond(self, status_code: int = 200, *, latency: float = 0.0, **reply: Any) -> Route:
-        """respx's ``route.respond(201, json=...)``; `content` and `content_type` as there."""
-        if "content" in reply:
-            reply["body"] = reply.pop("content")
-        if isinstance(reply.get("body"), str):
-            reply["text"] = reply.pop("body")
-        content_type = reply.pop("content_type", None)
-        answer = Reply(status_code, **reply)
-        if content_type is not None:
-            kept = [pair for pair in answer.headers if pair[0].lower() != "content-type"]
-            answer = answer.changed(headers=[*kept, ("Content-Type", content_type)])
-        return self.reply(answer, latency=latency)
-
-    def mock(self, return_value: Any = None, side_effect: Any = None) -> Route:
-        """respx's ``route.mock(return_value=...)`` or ``route.mock(side_effect=...)``, where an iterable is a
-        sequence."""
-        if side_effect is None:
-            return self.reply(return_value if return_value is not None else 200)
-        if isinstance(side_effect, Iterable) and not isinstance(side_effect, type):
-            return self.reply(*side_effect)
-        return self.reply(side_effect)
-
-    @property
-    def called(self) -> bool:
-        return bool(self.calls)
-
-    @property
-    def call_count(self) -> int:
-        return len(self.calls)
-
     # -- what the router asks
 
     def peek(self) -> Effect:
@@ -244,9 +213,6 @@ class Route:
     def assert_called(self, times: int | None = None) -> None:
         """Called so many times; at least once when no number is given."""
         self.upstream._assert_calls(self, times)
-
-    def assert_not_called(self) -> None:
-        self.upstream._assert_calls(self, 0)
 
     def reset(self) -> None:
         """Forget the calls, and start again with the first of the replies."""

@@ -14,23 +14,27 @@ from collections.abc import Callable, Sequence
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
+from weakref import WeakKeyDictionary
 
 _ABSENT: Any = object()
+_left_behind: WeakKeyDictionary[Any, tuple[Any, Any]] = WeakKeyDictionary()
 
 
 class Patches:
     """A set of replacements that is put in and taken out as one."""
 
     def __init__(self) -> None:
-        self._done: list[tuple[Any, str, Any, Any]] = []
+        self._done: list[tuple[Any, str, Any, Any, Any]] = []
         self._finder: _Finder | None = None
 
     def replace(self, owner: Any, name: str, make: Callable[[Any], Any]) -> None:
         """Put ``make(original)`` in the place of ``owner.name``."""
         own = vars(owner).get(name, _ABSENT)
         original = getattr(owner, name)
+        while original in _left_behind:
+            own, original = _left_behind[original]
         replacement = make(original)
-        self._done.append((owner, name, own, replacement))
+        self._done.append((owner, name, own, original, replacement))
         setattr(owner, name, replacement)
 
     def when_imported(self, module: str, action: Callable[[ModuleType], None]) -> None:
@@ -52,9 +56,12 @@ class Patches:
                 sys.meta_path.remove(self._finder)
             self._finder = None
         while self._done:
-            owner, name, own, replacement = self._done.pop()
+            owner, name, own, original, replacement = self._done.pop()
             if vars(owner).get(name) is not replacement:
-                continue  # someone else's patch is on top
+                # Someone else's patch is on top, and will put ours back when it goes. It has nothing to say any more,
+                # and makes room when we come again.
+                _left_behind[replacement] = own, original
+                continue
             if own is _ABSENT:
                 delattr(owner, name)
             else:

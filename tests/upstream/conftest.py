@@ -128,7 +128,8 @@ async def async_http(request):
 
 
 class Service:
-    """What answers: the router, or a real server on the loopback that gives the same replies. `seen` is what arrived."""
+    """What answers: the router, or a real server on the loopback that gives the same replies. `seen` is what
+    arrived."""
 
     def __init__(self, base: str, kind: str) -> None:
         self.base = base

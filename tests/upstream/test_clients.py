@@ -1,4 +1,5 @@
-"""What the real client does, happens: the same test for each client that has the feature, against the router and a server."""
+"""What the real client does, happens: the same test for each client that has the feature, against the router and a
+server."""
 
 from __future__ import annotations
 
@@ -332,9 +333,11 @@ async def test_httpx_event_hooks_and_auth_flows_run(library):
 
 async def test_expect_100_continue(service):
     service.on("/", lambda request: request.content)
-    async with aiohttp.ClientSession() as session:
-        async with session.post(f"{service.base}/", data=b"x" * 100, expect100=True) as response:
-            assert await response.read() == b"x" * 100
+    async with (
+        aiohttp.ClientSession() as session,
+        session.post(f"{service.base}/", data=b"x" * 100, expect100=True) as response,
+    ):
+        assert await response.read() == b"x" * 100
 
     assert service.seen[0].headers["expect"] == "100-continue"
 

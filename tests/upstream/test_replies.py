@@ -168,8 +168,8 @@ def test_an_unknown_type_is_refused_with_the_list_of_what_may_be_given():
 
     assert message(route.reply, Thing()) == (
         f"reply(<Thing>): cannot answer with a {__name__}.Thing. Give a dict, list or None (JSON), a str, bytes,"
-        " a status, (status, value), a Reply, a response of httpx, httpx2, aiohttp.web or Starlette, a fault, an exception, an"
-        " iterator of bytes, or a callable."
+        " a status, (status, value), a Reply, a response of httpx, httpx2, aiohttp.web or Starlette, a fault,"
+        " an exception, an iterator of bytes, or a callable."
     )
 
 
