@@ -47,7 +47,7 @@ def _asyncapi_database_home(request: pytest.FixtureRequest, db_schema: Any) -> I
         Wishes(
             database=settings.database,
             server=settings.database_server,
-            server_named_by=settings.sources.get("database_server", ""),
+            server_named_by=_named_by(settings),
             redirect=settings.redirect,
             reuse=settings.reuse_db,
             create=settings.create_db,
@@ -65,6 +65,11 @@ def _asyncapi_database_home(request: pytest.FixtureRequest, db_schema: Any) -> I
         hooks.uninstall()
         hooks.redirect = before
         home.close()
+
+
+def _named_by(settings: Settings) -> str:
+    source = settings.sources.get("database_server", "")
+    return source if source == "DATABASE_URL" else f"asyncapi_database_server ({source})"
 
 
 @pytest.fixture

@@ -47,6 +47,8 @@ def pytest_runtest_makereport(
         database = item.stash.get(DATABASE, None)
         if database is not None and (database.queries or database.warnings):
             report.sections.append(("database", _section(database, str(report.longrepr))))
+    if report.when == "teardown" and DATABASE in item.stash:
+        del item.stash[DATABASE]  # pytest keeps the items, with all that hangs on them, until the end of the run
     return report
 
 

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_asyncapi.database import admin
+from pytest_asyncapi.database.queries import unlogged
 from pytest_asyncapi.database.targets import Fixed, Target, routed
 from pytest_asyncapi.errors import ConfigurationError, MissingDependency, SchemaError
 
@@ -68,7 +69,7 @@ class Schema:
     def build(self, target: Target) -> None:
         """Make the tables in the empty database `target`. Not to be called in a thread where a loop runs."""
         for source in self.sources:
-            with routed(Fixed(target)):
+            with routed(Fixed(target)), unlogged():
                 try:
                     source.build(target)
                 except SchemaError:
