@@ -324,5 +324,8 @@ class VirtualProtocol:
 
     def _reset_query(self) -> str | None:
         connection = self._connection()
-        query: str | None = connection.get_reset_query() if connection is not None else None
+        if connection is None:
+            return None
+        ask = getattr(connection, "get_reset_query", None) or connection._get_reset_query  # before asyncpg 0.30
+        query: str = ask()
         return query
