@@ -1,0 +1,247 @@
+"""The client beside httpx, httpx2, Starlette's TestClient and async-asgi-testclient: ``python -m benchmarks client``.
+
+Requests a CPU second on small FastAPI endpoints, what the fixture costs a test, and the memory of a large stream.
+"""
+
+import asyncio
+import gc
+import os
+import pathlib
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import tracemalloc
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import httpx2
+from async_asgi_testclient import TestClient as AsyncTestClient
+from fastapi import FastAPI
+from fastapi.responses import Response, StreamingResponse
+from starlette.testclient import TestClient
+
+from benchmarks._timing import ratios
+from pytest_asyncapi.client.async_client import client_class
+
+CHUNK = bytes(64 * 1024)
+BASE_URL = "http://testserver"
+
+app = FastAPI()
+
+
+@app.get("/")
+async def trivial() -> dict[str, str]:
+    return {}
+
+
+@app.get("/large")
+async def large() -> Response:
+    return Response(CHUNK * 16)
+
+
+@app.get("/chunks")
+async def chunks() -> StreamingResponse:
+    async def generate() -> Any:
+        for _ in range(16):
+            yield CHUNK
+
+    return StreamingResponse(generate())
+
+
+@app.get("/paced")
+async def paced() -> StreamingResponse:
+    async def generate() -> Any:
+        for _ in range(16):
+            yield CHUNK
+            await asyncio.sleep(0)
+
+    return StreamingResponse(generate())
+
+
+async def hundred_megabytes(scope: Any, receive: Any, send: Any) -> None:
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    for _ in range(1600):
+        await send({"type": "http.response.body", "body": bytes(64 * 1024), "more_body": True})
+    await send({"type": "http.response.body"})
+
+
+ENDPOINTS = {
+    "a trivial endpoint": ("/", 100),
+    "1 MB in one piece": ("/large", 50),
+    "a stream of 16 chunks": ("/chunks", 30),
+    "a stream of 16 chunks, each awaited for": ("/paced", 30),
+}
+
+
+class Clients:
+    """All clients, in one event loop; Starlette's has its own thread."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self.asynchronous: dict[str, Any] = {
+            "httpx2.ASGITransport": httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url=BASE_URL),
+            "ours on httpx2": client_class(httpx2)(app),
+            "httpx.ASGITransport": httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=BASE_URL),
+            "ours on httpx": client_class(httpx)(app),
+            "async-asgi-testclient": AsyncTestClient(app),
+        }
+        self.starlette = TestClient(app)
+
+    async def open(self) -> None:
+        for client in self.asynchronous.values():
+            await client.__aenter__()
+        self.starlette.__enter__()
+
+    async def close(self) -> None:
+        self.starlette.__exit__(None, None, None)
+        for client in self.asynchronous.values():
+            await client.__aexit__(None, None, None)
+
+    def cases(self, path: str, count: int) -> dict[str, Callable[[], object]]:
+        def many(client: Any) -> Callable[[], object]:
+            async def requests() -> None:
+                for _ in range(count):
+                    response = await client.get(path)
+                    assert response.status_code == 200
+
+            return lambda: self.loop.run_until_complete(requests())
+
+        def sync() -> None:
+            for _ in range(count):
+                assert self.starlette.get(path).status_code == 200
+
+        return {name: many(client) for name, client in self.asynchronous.items()} | {"Starlette's TestClient": sync}
+
+
+def speed() -> None:
+    """Requests a CPU second, as a ratio to httpx2's own transport."""
+    loop = asyncio.new_event_loop()
+    clients = Clients(loop)
+    loop.run_until_complete(clients.open())
+    found = {
+        title: ratios(clients.cases(path, count), rounds=15, baseline="httpx2.ASGITransport")
+        for title, (path, count) in ENDPOINTS.items()
+    }
+    loop.run_until_complete(clients.close())
+    loop.close()
+    print("### Requests a CPU second, as a ratio to httpx2.ASGITransport (higher is better)\n")
+    print(f"| | {' | '.join(found)} |")
+    print(f"|---|{'---|' * len(found)}")
+    for index, case in enumerate(next(iter(found.values()))):
+        print(f"| {case.name} | {' | '.join(f'{1 / each[index].median:.2f}' for each in found.values())} |")
+    print()
+
+
+HAND_WRITTEN = """
+import httpx2, pytest_asyncio
+from asgi_lifespan import LifespanManager
+from shop import app
+
+@pytest_asyncio.fixture
+async def client():
+    async with LifespanManager(app) as manager:
+        transport = httpx2.ASGITransport(app=manager.app)
+        async with httpx2.AsyncClient(transport=transport, base_url="http://testserver") as client:
+            yield client
+"""
+SHOP = """
+from contextlib import asynccontextmanager
+from fastapi import FastAPI
+
+@asynccontextmanager
+async def lifespan(app):
+    yield
+
+app = FastAPI(lifespan=lifespan)
+
+@app.get("/")
+async def root():
+    return {}
+"""
+INI = """
+[pytest]
+asyncio_mode = auto
+asyncio_default_fixture_loop_scope = {scope}
+asyncio_default_test_loop_scope = {scope}
+pythonpath = .
+"""
+TESTS = 300
+
+
+def per_test() -> None:
+    """CPU time of a test with one request: pytest runs with many tests and with one, in turns."""
+    print("### CPU time of a test with one request, as a ratio to a hand-written fixture (lower is better)\n")
+    print("The hand-written fixture: asgi-lifespan's LifespanManager and httpx2.ASGITransport.\n")
+    print("| | a loop a test | a loop a session |\n|---|---|---|")
+    row = [_per_test(scope) for scope in ("function", "session")]
+    print(f"| ours | {row[0]:.2f} | {row[1]:.2f} |\n")
+
+
+def _per_test(scope: str) -> float:
+    with tempfile.TemporaryDirectory() as folder:
+        projects = {}
+        for name, conftest, ini in (("hand-written", HAND_WRITTEN, ""), ("ours", "", "asyncapi_app = shop:app\n")):
+            root = pathlib.Path(folder) / name
+            root.mkdir()
+            (root / "shop.py").write_text(SHOP)
+            (root / "conftest.py").write_text(conftest)
+            (root / "pytest.ini").write_text(INI.format(scope=scope) + ini)
+            for count in (1, TESTS):
+                body = "".join(f"async def test_{n}(client):\n    await client.get('/')\n" for n in range(count))
+                (root / f"test_{count}.py").write_text(body)
+            projects[name] = root
+        cost: dict[str, list[float]] = {name: [] for name in projects}
+        for _ in range(5):
+            for name, root in projects.items():
+                cost[name].append((_run(root, TESTS) - _run(root, 1)) / (TESTS - 1))
+        return statistics.median(ours / theirs for ours, theirs in zip(cost["ours"], cost["hand-written"], strict=True))
+
+
+def _run(root: pathlib.Path, count: int) -> float:
+    """The CPU seconds of one run of pytest."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    plain = ["-q", "-p", "no:randomly", "-p", "no:cacheprovider", "-p", "no:xdist"]
+    environment = os.environ | {"PYTEST_ADDOPTS": ""}
+    command = [sys.executable, "-m", "pytest", *plain, f"test_{count}.py"]
+    subprocess.run(command, cwd=root, check=True, stdout=subprocess.DEVNULL, env=environment)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return (after.ru_utime + after.ru_stime) - (before.ru_utime + before.ru_stime)
+
+
+def memory() -> None:
+    """The most memory that reading a stream of 100 MB takes."""
+
+    async def read(client: Any) -> int:
+        async with client:
+            gc.collect()
+            tracemalloc.start()
+            async with client.stream("GET", "/") as response:
+                async for _ in response.aiter_raw():
+                    pass
+            peak = tracemalloc.get_traced_memory()[1]
+            tracemalloc.stop()
+            return peak
+
+    clients = {
+        "ours on httpx2": client_class(httpx2)(hundred_megabytes, lifespan=False),
+        "httpx2.ASGITransport": httpx2.AsyncClient(
+            transport=httpx2.ASGITransport(hundred_megabytes), base_url=BASE_URL
+        ),
+    }
+    print("### Memory to read a stream of 100 MB\n\n| | MB |\n|---|---|")
+    for name, client in clients.items():
+        print(f"| {name} | {asyncio.run(read(client)) / 1e6:.1f} |")
+    print()
+
+
+def main() -> None:
+    speed()
+    per_test()
+    memory()
+
+
+if __name__ == "__main__":
+    main()
