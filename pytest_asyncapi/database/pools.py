@@ -189,4 +189,4 @@ def engines() -> list[Engine]:
 
     from sqlalchemy.engine import Engine
 
-    return [each for each in gc.get_objects() if isinstance(each, Engine)]
+    return [each for each in gc.get_objects() if issubclass(type(each), Engine)]  # isinstance() would wake proxies
