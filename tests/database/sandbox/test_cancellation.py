@@ -36,7 +36,7 @@ async def test_cancelled_in_the_middle_of_a_statement(app, sandbox):
     if app.postgresql:
         slow = "SELECT pg_sleep(30)"
     else:
-        slow = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 300000) SELECT max(i) FROM n"
+        slow = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 3000000) SELECT max(i) FROM n"
 
     async def request():
         async with app.Session() as session:

@@ -1,6 +1,7 @@
 """Transactions behave as on connections of their own: what commits stays for the test, what fails is undone alone."""
 
 import asyncio
+import sys
 
 import pytest
 from sqlalchemy import event, func, select, text
@@ -164,6 +165,28 @@ async def test_begin_recipe_for_sqlite(app, sandbox):
         await session.rollback()
         assert (await session.scalars(select(app.User.email))).all() == ["ada"]
         await session.rollback()
+    await engine.dispose()
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="sqlite3 has the option from Python 3.12")
+async def test_autocommit_false_of_sqlite3(app, sandbox, tmp_path):
+    """A transaction is always open then, and the isolation level means nothing."""
+    if app.name != "file":
+        pytest.skip("SQLite only")
+    engine = app.make_engine(connect_args={"autocommit": False})
+    Session = async_sessionmaker(engine)
+
+    async def request(email, fail):
+        async with Session() as session:
+            session.add(app.User(email=email))
+            await session.flush()
+            await asyncio.sleep(0.002)
+            await (session.rollback() if fail else session.commit())
+
+    await asyncio.gather(*(request(f"user{number:02}", number % 2) for number in range(20)))
+    async with Session() as session:
+        emails = (await session.scalars(select(app.User.email).order_by(app.User.email))).all()
+    assert emails == [f"user{number:02}" for number in range(0, 20, 2)]
     await engine.dispose()
 
 
