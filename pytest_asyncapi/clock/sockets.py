@@ -17,6 +17,7 @@ from typing import Any
 from pytest_asyncapi.wire.patches import Patches
 
 GRACE = 0.01  # real seconds after the last byte in which more may come
+SLICE = 0.005  # real seconds that a byte between two ends in this loop takes at most, or we look again
 
 
 PRIVATE_NAMES = {
@@ -27,16 +28,22 @@ PRIVATE_NAMES = {
 
 
 class Stream:
-    """What is known of one transport: does it wait for an answer, and when did it last have to do with the world?"""
+    """What is known of one transport, in real time: since when it is, and when it last sent and read."""
 
-    def __init__(self, transport: Any, waiting: bool) -> None:
+    def __init__(self, transport: Any, *, idle: bool) -> None:
         self.transport = transport
-        self.waiting = waiting
-        self.active = perf_counter()
+        self.born = 0.0 if idle else perf_counter()
+        self.sent = self.read = 0.0
+        self.names = _name(transport, "sockname"), _name(transport, "peername")
 
-    def note(self, waiting: bool) -> None:
-        self.waiting = waiting
-        self.active = perf_counter()
+    @property
+    def waiting(self) -> bool:
+        """For an answer; one that is new, for the first word of its peer."""
+        return max(self.sent, self.born) > self.read
+
+    @property
+    def active(self) -> float:
+        return max(self.sent, self.read)
 
 
 class Sockets:
@@ -57,12 +64,12 @@ class Sockets:
         for _, key in self._others():
             transport = _transport(key)
             if transport is not None:
-                self._streams[transport] = Stream(transport, waiting=False)
+                self._streams[transport] = Stream(transport, idle=True)
 
     def _noting(self, original: Any) -> Any:
         def write(transport: Any, *args: Any) -> Any:
             if transport._loop is self._loop:
-                self._stream(transport).note(waiting=True)
+                self._stream(transport).sent = perf_counter()
             return original(transport, *args)
 
         return write
@@ -79,13 +86,13 @@ class Sockets:
             if key.fd not in self._own and mask & selectors.EVENT_READ:
                 transport = _transport(key)
                 if transport is not None:
-                    self._stream(transport).note(waiting=False)
+                    self._stream(transport).read = perf_counter()
 
     def _stream(self, transport: Any) -> Stream:
         """What is known of a transport; one that was not seen before waits for the first word of its peer."""
         stream = self._streams.get(transport)
         if stream is None:
-            stream = self._streams[transport] = Stream(transport, waiting=True)
+            stream = self._streams[transport] = Stream(transport, idle=False)
         return stream
 
     def waiting(self) -> tuple[float | None, str]:
@@ -94,26 +101,28 @@ class Sockets:
         if not others:
             self._streams.clear()
             return None, ""
-        streams: dict[Any, Stream] = {}
-        for fd, key in others:
-            if key.events & selectors.EVENT_WRITE:
-                return float("inf"), f"{_describe(key)} to take data"
-            transport = _transport(key)
+        reading = [(key, _transport(key)) for _, key in others]
+        for transport in [each for each in self._streams if each.is_closing()]:
+            del self._streams[transport]
+        for _, transport in reading:
             if transport is not None:
-                streams[transport] = self._stream(transport)
-            elif not _listens(fd):
-                return float("inf"), f"{_describe(key)} to have data"
-        self._streams = streams
-        names = {(_name(each, "sockname"), _name(each, "peername")) for each in streams.values()}
+                self._stream(transport)
+        ends = {stream.names: stream for stream in self._streams.values()}
         now = perf_counter()
-        for stream in streams.values():
-            pair = _name(stream, "peername"), _name(stream, "sockname")
-            internal = any(pair) and pair in names
-            if _is_pipe(stream.transport) or (stream.waiting and not internal):
+        for key, transport in reading:
+            if transport is None:
+                if key.events & selectors.EVENT_WRITE or not _listens(key.fd):
+                    return float("inf"), f"file {key.fd}"
+                continue
+            stream = self._streams[transport]
+            peer = ends.get(stream.names[::-1]) if any(stream.names) else None
+            if peer is not None:
+                if stream.sent > peer.read and _is_read(peer.transport):
+                    return SLICE, f"what was sent to {stream.names[1]}"
+            elif key.events & selectors.EVENT_WRITE or stream.waiting or _is_pipe(transport):
                 return float("inf"), f"an answer from {_peer(stream)}"
-            left = stream.active + GRACE - now
-            if left > 0 and not internal:
-                return left, f"more from {_peer(stream)}"
+            elif stream.active + GRACE > now:
+                return stream.active + GRACE - now, f"more from {_peer(stream)}"
         return None, ""
 
     def release(self) -> None:
@@ -122,27 +131,28 @@ class Sockets:
 
 
 def _transport(key: Any) -> Any:
-    """The transport that reads from a registered file, or None: then somebody called `add_reader`."""
-    reader = key.data[0] if isinstance(key.data, tuple) else None
-    owner = getattr(getattr(reader, "_callback", None), "__self__", None)
-    return owner if isinstance(owner, asyncio.BaseTransport) else None
+    """The transport of a registered file, or None: then somebody called `add_reader` or `add_writer`."""
+    for handle in key.data if isinstance(key.data, tuple) else ():
+        owner = getattr(getattr(handle, "_callback", None), "__self__", None)
+        if isinstance(owner, asyncio.BaseTransport):
+            return owner
+    return None
 
 
 def _is_pipe(transport: Any) -> bool:
     return isinstance(transport, asyncio.ReadTransport) and not isinstance(transport, asyncio.WriteTransport)
 
 
-def _name(stream: Stream, what: str) -> str:
-    return str(stream.transport.get_extra_info(what) or "")
+def _is_read(transport: Any) -> bool:
+    return bool(getattr(transport, "is_reading", lambda: True)())
+
+
+def _name(transport: Any, what: str) -> str:
+    return str(transport.get_extra_info(what) or "")
 
 
 def _peer(stream: Stream) -> str:
-    return _name(stream, "peername") or _name(stream, "sockname") or type(stream.transport).__name__
-
-
-def _describe(key: Any) -> str:
-    transport = _transport(key)
-    return f"{type(transport).__name__ if transport is not None else 'file'} {key.fd}"
+    return stream.names[1] or stream.names[0] or type(stream.transport).__name__
 
 
 def _listens(fd: int) -> bool:
