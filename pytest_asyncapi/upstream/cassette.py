@@ -77,6 +77,11 @@ class Cassette(Callback):
         return f"<Cassette {self.path} of {len(self.entries)} calls>"
 
     @property
+    def recorded(self) -> list[str]:
+        """All calls of the file."""
+        return [describe(each) for each in self.entries]
+
+    @property
     def stale(self) -> list[str]:
         """The recorded calls that were not asked for."""
         return [describe(each) for index, each in enumerate(self.entries) if index not in self.used]

@@ -27,6 +27,9 @@ def pytest_runtest_makereport(
     """A failing test shows the calls that it made, and the requests that got no answer."""
     report = yield
     router = item.stash.get(UPSTREAM, None)
+    if router is not None and router.cassettes and call.when == "call":
+        # an attribute of simple values, so that it comes home from the workers of pytest-xdist
+        report.asyncapi_cassettes = [(str(each.path), each.recorded, each.stale) for each in router.cassettes]  # type: ignore[attr-defined]
     if router is not None and report.failed and call.when in ("call", "setup"):
         from pytest_asyncapi.upstream import explain
 
@@ -37,3 +40,20 @@ def pytest_runtest_makereport(
         if untold:
             report.sections.append(("upstream: unanswered requests", "\n".join(untold)))
     return report
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """The recorded calls that no test of the run asked for."""
+    stale: dict[str, set[str]] = {}
+    asked: dict[str, set[str]] = {}
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            for path, recorded, unused in getattr(report, "asyncapi_cassettes", ()):
+                asked.setdefault(path, set()).update(set(recorded) - set(unused))
+                stale.setdefault(path, set()).update(unused)
+    for path in sorted(stale):
+        if left := sorted(stale[path] - asked[path]):
+            terminalreporter.section("stale recordings", sep="-")
+            terminalreporter.line(f"{path}: no test of this run asked for")
+            for each in left:
+                terminalreporter.line(f"  {each}")

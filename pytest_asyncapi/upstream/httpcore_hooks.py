@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Iterator
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from pytest_asyncapi.errors import UpstreamError
 from pytest_asyncapi.upstream.active import current
 from pytest_asyncapi.upstream.effects import as_exception
 from pytest_asyncapi.upstream.fault import Fault
@@ -165,7 +166,12 @@ class Hooks:
             upstream = self._connecting(host, port)
             if upstream is None:
                 return await original(backend, host, port, *args, **kwargs)
-            stream = self.async_stream(host, port)
+            try:
+                stream = self.async_stream(host, port)
+            except RuntimeError:  # no running event loop of asyncio
+                raise UpstreamError(
+                    f"upstream: {self.client} runs under trio, where only whole replies that take no time are given."
+                ) from None
             upstream.connections.add(stream.server)
             return stream
 

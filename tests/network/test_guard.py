@@ -221,10 +221,13 @@ def test_the_loopback_unix_sockets_and_allowed_hosts_pass(loop, listener, tmp_pa
         for name in (host, "localhost"):
             _, writer = await asyncio.open_connection(name, port)
             writer.close()
-        server = await asyncio.start_unix_server(lambda reader, writer: writer.close(), tmp_path / "s")
-        _, writer = await asyncio.open_unix_connection(tmp_path / "s")
-        writer.close()
-        server.close()
+            await writer.wait_closed()
+        with socket.socket(socket.AF_UNIX) as server:
+            server.bind(str(tmp_path / f"s{len(list(tmp_path.iterdir()))}"))
+            server.listen()
+            _, writer = await asyncio.open_unix_connection(server.getsockname())
+            writer.close()
+            await writer.wait_closed()
         assert await asyncio.get_running_loop().getaddrinfo(None, 80)
         left, right = socket.socketpair()
         left.close()

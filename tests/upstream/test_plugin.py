@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import fastapi.testclient  # noqa: F401 - pytester forgets what its runs import, and these cannot be imported twice
 import pytest
 
@@ -188,3 +190,26 @@ def test_clients_are_imported_by_the_app_alone_and_served_also_when_that_is_duri
     """)
 
     bare().assert_outcomes(passed=2)
+
+
+def test_the_end_of_a_run_names_recordings_that_no_test_asked_for(project, pytester):
+    call = {"response": {"status": 200, "headers": [], "text": "{}"}}
+    calls = [
+        {"request": {"method": "GET", "url": f"https://rates.example.com/{each}"}, **call}
+        for each in ("eur", "usd", "old")
+    ]
+    pytester.path.joinpath("rates.json").write_text(json.dumps({"version": 1, "calls": calls}))
+    result = project("""
+        import pytest
+
+        @pytest.mark.parametrize("currency", ["eur", "usd"])
+        async def test_it(client, upstream, currency):
+            upstream.cassette("rates.json")
+            assert (await client.get(f"/rate/{currency}")).json() == {}
+    """)
+
+    result.assert_outcomes(passed=2)
+    result.stdout.fnmatch_lines(
+        ["*- stale recordings -*", "rates.json: no test of this run asked for", "  GET https://rates.example.com/old"]
+    )
+    result.stdout.no_fnmatch_line("  GET https://rates.example.com/eur")
