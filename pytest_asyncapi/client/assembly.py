@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
 
 @contextlib.asynccontextmanager
-async def open_client(plan: Plan, database: Any) -> AsyncIterator[AsyncClient]:
+async def open_client(plan: Plan) -> AsyncIterator[AsyncClient]:
     """The client of a test, with the app's lifespan: the test's own, or the one that its loop shares."""
     __tracebackhide__ = True
     settings = plan.settings
     lifespan: Lifespan | None = None
     if plan.shared and plan.anchor is not None:
-        found = await plan.anchor.get(("lifespan", id(plan.app)), lambda: _shared_lifespan(plan, database))
+        found = await plan.anchor.get(("lifespan", id(plan.app)), lambda: _shared_lifespan(plan))
         if isinstance(found, BaseException):
             raise found
         lifespan = found
@@ -69,14 +69,14 @@ def _lifespan(plan: Plan, shared: bool) -> Lifespan:
 
 
 @contextlib.asynccontextmanager
-async def _shared_lifespan(plan: Plan, database: Any) -> AsyncIterator[Lifespan | Exception]:
+async def _shared_lifespan(plan: Plan) -> AsyncIterator[Lifespan | Exception]:
     """A lifespan that many tests share: what it writes is no test's, and is really committed.
 
     A start-up that fails is not tried again by each test of the loop: they all get its exception.
     """
     lifespan = _lifespan(plan, shared=True)
     try:
-        async with _outside(database):
+        async with _outside(plan.database):
             await lifespan.startup()
     except Exception as error:
         yield error
@@ -84,7 +84,7 @@ async def _shared_lifespan(plan: Plan, database: Any) -> AsyncIterator[Lifespan 
     try:
         yield lifespan
     finally:
-        async with _outside(database):
+        async with _outside(plan.database):
             await lifespan.shutdown()
 
 

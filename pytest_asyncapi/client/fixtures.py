@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     from pytest_asyncapi.client.async_client import AsyncClient
     from pytest_asyncapi.client.overrides import Overrides
     from pytest_asyncapi.runner import LoopAnchor
+
+
+_CHECKED = pytest.StashKey[Any]()  # the app that was found to be one
 
 
 @pytest.fixture(scope="session")
@@ -38,56 +42,69 @@ def asgi_app(request: pytest.FixtureRequest) -> Any:
 class Plan:
     """What the client of a test is to be; decided outside of the event loop."""
 
-    __slots__ = ("anchor", "app", "recorder", "settings", "shared")
+    __slots__ = ("anchor", "app", "database", "recorder", "settings", "shared")
 
-    def __init__(self, app: ASGIApp, settings: Settings, anchor: LoopAnchor | None, shared: bool) -> None:
+    def __init__(
+        self, app: ASGIApp, settings: Settings, anchor: LoopAnchor | None, shared: bool, database: Any
+    ) -> None:
         from pytest_asyncapi.client.recorder import Recorder
 
         self.app = app
-        self.recorder = Recorder()
         self.settings = settings
         self.anchor = anchor  # None where the loop is this test's own
         self.shared = shared  # whether the lifespan outlives the test
+        self.database = database  # the test's database, if it has one
+        self.recorder = Recorder()
 
 
 @pytest.fixture
 def _asyncapi_client_plan(request: pytest.FixtureRequest, asgi_app: ASGIApp) -> Plan:
+    """The plan, and the sandbox with it: each further async fixture costs a test more than its request does."""
     from asyncio import _get_running_loop
 
-    from pytest_asyncapi.client.loading import checked
-    from pytest_asyncapi.errors import ConfigurationError
-
     settings = settings_of(request.node)
-    try:
-        checked(asgi_app, "the fixture asgi_app")
-    except ConfigurationError as error:
-        raise pytest.fail.Exception(str(error), pytrace=False) from None
+    _check(asgi_app, request.config)
     runner = runner_of(request.node, "client")
-    if runner.kind == "asyncio" and runner.loop_scope == "function" and _get_running_loop() is None:
-        plan = Plan(asgi_app, settings, None, False)  # the loop is this test's own: nothing to share
-        request.node.stash[RECORDER] = plan.recorder
-        return plan
+    own_loop = runner.kind == "asyncio" and runner.loop_scope == "function" and _get_running_loop() is None
+    has_database = request.getfixturevalue("_asyncapi_database_plan") is not None
+    has_redis = "redis" in sys.modules or "valkey" in sys.modules  # whose connections are to be closed in the loop
+    anchor = None
+    if not own_loop or has_database or has_redis:
+        anchor = request.getfixturevalue("_asyncapi_loop")
+    request.getfixturevalue("_asyncapi_redis")
+    database = request.getfixturevalue("_asyncapi_database") if has_database else None
     scope = request.config.stash.get(APP_SCOPES, {}).get(id(asgi_app), "function")
     shared = (
         settings.lifespan == "auto"
         and runner.loop_scope != "function"
         and SCOPES.index(scope) >= SCOPES.index(runner.loop_scope)
     )
-    plan = Plan(asgi_app, settings, request.getfixturevalue("_asyncapi_loop"), shared)
+    plan = Plan(asgi_app, settings, anchor, shared, database)
     request.node.stash[RECORDER] = plan.recorder
     return plan
 
 
+def _check(app: Any, config: pytest.Config) -> None:
+    if config.stash.get(_CHECKED, None) is app and app is not None:
+        return
+    from pytest_asyncapi.client.loading import checked
+    from pytest_asyncapi.errors import ConfigurationError
+
+    try:
+        checked(app, "the fixture asgi_app")
+    except ConfigurationError as error:
+        raise pytest.fail.Exception(str(error), pytrace=False) from None
+    config.stash[_CHECKED] = app
+
+
 @public_fixture
-async def client(
-    _asyncapi_client_plan: Plan, _asyncapi_redis: Any, _asyncapi_database: Any
-) -> AsyncIterator[AsyncClient]:
+async def client(_asyncapi_client_plan: Plan) -> AsyncIterator[AsyncClient]:
     """An httpx2 (or httpx) AsyncClient of the app, which runs in this process, its lifespan with it."""
     __tracebackhide__ = True
     from pytest_asyncapi.client.assembly import open_client
     from pytest_asyncapi.errors import LifespanError
 
-    manager = open_client(_asyncapi_client_plan, _asyncapi_database)
+    manager = open_client(_asyncapi_client_plan)
     try:
         opened = await manager.__aenter__()
     except LifespanError as error:  # it says all: the app has no traceback of its own

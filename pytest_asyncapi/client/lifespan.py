@@ -202,6 +202,6 @@ class Lifespan:
         return asyncio.CancelledError() if task.cancelled() else task.exception()
 
     async def _end(self) -> None:
-        if self.task is not None:
+        if self.task is not None and not self.task.done():
             with shielded():
                 await end_task(self.task, timeout=5.0)

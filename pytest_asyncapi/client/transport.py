@@ -70,7 +70,10 @@ class TransportBase:
 
     async def __aenter__(self) -> Any:
         __tracebackhide__ = True
-        await self.start()
+        if self.lifespan is not None and self.lifespan.supported is None and self._starting is None:
+            await self.lifespan.startup()
+        else:
+            await self.start()
         return self
 
     async def __aexit__(self, exc_type: Any = None, exc: BaseException | None = None, traceback: Any = None) -> None:
