@@ -118,6 +118,20 @@ or set `asyncapi_names = true`.{more}
 Use 'pytest --fixtures [testpath]' to see the fixtures of other plugins."""
 
 
+def _explain_missing(error: pytest.FixtureLookupError) -> None:
+    """Where the fixture that was not found is one of ours: say how to get it, in place of the list of all others."""
+    text = _missing(error.argname or "")
+    if text is None:
+        return
+
+    def formatrepr() -> Any:
+        shown = type(error).formatrepr(error)
+        shown.errorstring = text
+        return shown
+
+    error.formatrepr = formatrepr  # type: ignore[method-assign]
+
+
 def _missing(name: str) -> str | None:
     """What to say of a fixture that was not found; None when it is none of ours."""
     for room in FIXTURES:
@@ -157,6 +171,6 @@ def pytest_runtest_setup(item: pytest.Item) -> Generator[None, None, None]:
     try:
         yield
     except pytest.FixtureLookupError as error:
-        error.msg = error.msg or _missing(error.argname or "")
+        _explain_missing(error)
         raise
     runner.check_shared(item)

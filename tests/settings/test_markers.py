@@ -97,8 +97,8 @@ def test_lists_add_up(settings_in: SettingsOf) -> None:
     ("marker", "message"),
     [
         (
-            'db(isolaton="commit")',
-            "@pytest.mark.db got an unexpected keyword argument 'isolaton'\n"
+            'db(level="commit")',
+            "@pytest.mark.db got an unexpected keyword argument 'level'\n"
             "Write it as @pytest.mark.db(*, isolation: str | None = None, max_queries: int | None = None)",
         ),
         (
