@@ -16,11 +16,14 @@ import httpx
 import httpx2
 import pytest
 import redis.asyncio
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
 
 from pytest_asyncapi.errors import BlockedConnection
 from pytest_asyncapi.network import Guard
 from pytest_asyncapi.wire.hosts import Hosts, is_loopback
 
+NO_RETRY = Retry(NoBackoff(), 0)
 LOOPS = {"asyncio": asyncio.new_event_loop}
 if sys.platform != "win32":
     import uvloop
@@ -162,7 +165,7 @@ async def anyio_connect_by_name(host, port):
 
 
 async def redis_get(host, port):
-    async with redis.asyncio.Redis(host=host, port=port) as client:
+    async with redis.asyncio.Redis(host=host, port=port, retry=NO_RETRY) as client:
         await client.get("x")
 
 
@@ -334,7 +337,7 @@ async def test_databases_are_told_the_fixture():
         with pytest.raises(BlockedConnection):
             await asyncpg.connect("postgresql://u@db.example.com/x")
         with pytest.raises(redis.exceptions.ConnectionError):
-            await redis.asyncio.Redis(host="cache.example.com").get("x")
+            await redis.asyncio.Redis(host="cache.example.com", retry=NO_RETRY).get("x")
 
     assert "Ask for the fixture db or db_session" in guard.blocked[0].message
     assert "Ask for the fixture redis_cache" in guard.blocked[1].message

@@ -401,6 +401,7 @@ async def test_http2_clients_get_http1(library):
 
 
 @pytest.mark.live
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["refused", "dns", "disconnect", "reset", "garbage", "truncate"])
 async def test_a_real_network_fails_as_the_router_does(http, kind, broken_server):
     fault = faults.truncate(5) if kind == "truncate" else getattr(faults, kind)

@@ -147,6 +147,7 @@ def test_the_apps_own_clients_are_never_intercepted(project):
     result.assert_outcomes(passed=3)
 
 
+@pytest.mark.slow
 def test_two_tests_never_share_a_route(project):
     result = project("""
         import pytest

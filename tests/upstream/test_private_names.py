@@ -1,4 +1,4 @@
-"""The private names of aiohttp and httpcore that the hooks lean on: when one goes, its test says which and where it is used."""
+"""The private names of aiohttp and httpcore that the hooks lean on: when one goes, a test says which."""
 
 from __future__ import annotations
 

@@ -9,6 +9,8 @@ import pytest
 
 from pytest_asyncapi.upstream import Reply, Upstream, faults
 
+pytestmark = pytest.mark.slow  # to import them takes seconds
+
 COMPLETION = {
     "id": "1",
     "object": "chat.completion",
