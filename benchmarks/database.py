@@ -204,13 +204,18 @@ def resident() -> float:
     return int(Path("/proc/self/statm").read_text().split()[1]) * 4096 / 1e6
 
 
+def open_files() -> int:
+    """How many files this process has open (Linux)."""
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
 async def many_tests(driver: str) -> tuple[float, int]:
     """How much memory and how many connections 1,000 tests add to what the first 100 needed."""
     async with Bench(driver, 5).open() as bench:
 
         async def connections() -> int:
             if bench.dialect != "postgresql":
-                return len(list(Path("/proc/self/fd").iterdir()))
+                return open_files()
             async with bench.ours("rollback")(), bench.engine.connect() as connection:
                 query = "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'"
                 return int((await connection.execute(text(query))).scalar_one())

@@ -10,7 +10,13 @@ import importlib.util
 find_spec = importlib.util.find_spec
 importlib.util.find_spec = lambda name, *args: None if name in {names} else find_spec(name, *args)
 """
-EMPTY_INI = "[pytest]\nasyncio_mode = auto\nasyncio_default_fixture_loop_scope = function\nasyncapi_names = true\n"
+EMPTY_INI = """
+[pytest]
+addopts = -p asyncio -p asyncapi
+asyncio_mode = auto
+asyncio_default_fixture_loop_scope = function
+asyncapi_names = true
+"""
 
 
 def test_session_without_sqlalchemy_names_the_extra(pytester):
@@ -83,14 +89,14 @@ def test_the_fixtures_module_imports_nothing_heavy():
 
 
 def test_another_dialect_than_the_tests_one_is_refused(shop):
-    """The app's engine speaks SQLite, and the ini names PostgreSQL: the error names the address and the line."""
-    result = shop("sqlite", "async def test_one(db): await shop.add('a')", "-o", "asyncapi_database=postgresql")
+    """The app's engine speaks PostgreSQL, and the ini names SQLite: the error names the address and the line."""
+    result = shop("asyncpg", "async def test_one(db): await shop.add('a')", "-o", "asyncapi_database=sqlite")
 
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(
         [
-            "E*: the app connects to sqlite+aiosqlite:///*app.db in a test, but no database of the harness "
-            "speaks sqlite. The test database is postgresql (asyncapi_database): set it to auto, or to what the app "
+            "E*: the app connects to postgresql+asyncpg://user@localhost*/dbname in a test, but no database of "
+            "the harness speaks postgresql. The test database is sqlite (asyncapi_database): set it to auto, or to what the app "
             "speaks.",
             "E* at *shop.py:* in add",
         ]
@@ -120,7 +126,7 @@ def test_without_redirection_only_the_harnesss_databases_may_be_used(shop, pytes
     assert not (pytester.path / "app.db").exists()
 
 
-@pytest.mark.parametrize("driver", ["asyncpg", "psycopg"])
+@pytest.mark.parametrize("driver", ["asyncpg", pytest.param("psycopg", marks=pytest.mark.slow)])
 def test_without_redirection_a_database_needs_the_harnesss_mark(shop, outer, driver):
     """PostgreSQL: theirs is refused before the first write; the one that `db.url` names is ours."""
     url = outer.url().replace("asyncpg", driver)

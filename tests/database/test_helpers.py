@@ -130,7 +130,10 @@ async def test_one(db, db_session, n):
     if n in (100, 999):
         query = "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'"
         postgres = db.dialect == "postgresql"
-        connections = await db_session.scalar(text(query)) if postgres else len(list(pathlib.Path("/proc/self/fd").iterdir()))
+        if postgres:
+            connections = await db_session.scalar(text(query))
+        else:
+            connections = len(list(pathlib.Path("/proc/self/fd").iterdir()))
         seen[n] = (used(), connections)
 
 def test_growth():

@@ -169,7 +169,7 @@ def test_live_runs_are_left_alone(run_elsewhere, own_places, found):
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root has to change the user")
-@pytest.mark.parametrize("same_disk", [True, False])
+@pytest.mark.parametrize("same_disk", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_root_starts_programs_below_a_directory_that_only_root_may_enter(tmp_path, own_places, monkeypatch, same_disk):
     """As in a virtual environment below /root: the programs are linked, or copied, to where their user can go."""
     found = binaries.in_wheel()
