@@ -66,7 +66,11 @@ def _asyncapi_client_plan(request: pytest.FixtureRequest, asgi_app: ASGIApp) -> 
     _check(asgi_app, request.config)
     runner = runner_of(request.node, "client")
     own_loop = runner.kind == "asyncio" and runner.loop_scope == "function" and _get_running_loop() is None
-    has_database = request.getfixturevalue("_asyncapi_database_plan") is not None
+    has_database = (
+        settings.database != "none"
+        and ("sqlalchemy" in sys.modules or "asyncpg" in sys.modules)
+        and request.getfixturevalue("_asyncapi_database_plan") is not None
+    )
     has_redis = "redis" in sys.modules or "valkey" in sys.modules  # whose connections are to be closed in the loop
     anchor = None
     if not own_loop or has_database or has_redis:
