@@ -13,8 +13,6 @@ from pytest_asyncapi.database.sites import Site, callers
 if TYPE_CHECKING:
     from pytest_asyncapi.database.scheduler import Scheduler
 
-PRIVATE_NAMES = {"asyncio:Task._fut_waiter": "Python 3.11 to 3.15"}
-
 T = TypeVar("T")
 
 _numbers = itertools.count(1)
@@ -131,21 +129,3 @@ async def finish(work: Coroutine[Any, Any, T]) -> T:
     if not task.cancelled():
         task.exception()  # or the loop complains that nobody looked at it
     raise cancelled
-
-
-def awaits(waiting: asyncio.Task[Any] | None, awaited: asyncio.Task[Any] | None) -> bool:
-    """Whether the first task cannot go on before the second ends: itself, through other tasks, or through gather()."""
-    if waiting is None or awaited is None:
-        return False
-    seen: set[int] = set()
-    pending: list[Any] = [getattr(waiting, "_fut_waiter", None)]
-    while pending:
-        future = pending.pop()
-        if future is None or id(future) in seen:
-            continue
-        if future is awaited:
-            return True
-        seen.add(id(future))
-        pending.append(getattr(future, "_fut_waiter", None))
-        pending.extend(getattr(future, "_children", ()))
-    return False

@@ -20,7 +20,8 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from pytest_asyncapi.database import waits
-from pytest_asyncapi.database.frames import Frame, Link, Member, ancestry, awaits, enter_context, finish
+from pytest_asyncapi.database.awaiting import awaits
+from pytest_asyncapi.database.frames import Frame, Link, Member, ancestry, enter_context, finish
 from pytest_asyncapi.database.statements import Kind
 from pytest_asyncapi.database.turns import Turns
 from pytest_asyncapi.errors import SandboxClosed, SandboxEntangled

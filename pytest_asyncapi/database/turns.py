@@ -10,7 +10,8 @@ from collections.abc import Callable
 from typing import Any
 
 from pytest_asyncapi.database import waits
-from pytest_asyncapi.database.frames import Frame, Member, awaits
+from pytest_asyncapi.database.awaiting import awaits
+from pytest_asyncapi.database.frames import Frame, Member
 from pytest_asyncapi.database.waits import Waiter
 from pytest_asyncapi.errors import SandboxClosed, SandboxDeadlock, SandboxTimeout
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from pytest_asyncapi.database.awaiting import stands_for
 from pytest_asyncapi.database.frames import Frame, Member
 from pytest_asyncapi.database.sites import Site, callers, task_sites
 
@@ -56,7 +57,7 @@ def circle(start: Waiter) -> list[Frame]:
             if frame.ended is not None or owner is None or owner.done() or owner in seen:
                 continue
             seen.add(owner)
-            for task in _stands_for(owner):
+            for task in stands_for(owner):
                 if task is start.task:
                     return [*path, frame]
                 if (other := by_task.get(task)) is not None and (found := visit(other, [*path, frame])):
@@ -64,21 +65,6 @@ def circle(start: Waiter) -> list[Frame]:
         return []
 
     return visit(start, [])
-
-
-def _stands_for(task: asyncio.Task[Any]) -> Iterable[asyncio.Task[Any]]:
-    """A task, and all tasks that it awaits, directly or through others."""
-    seen: set[int] = set()
-    pending: list[Any] = [task]
-    while pending:
-        future = pending.pop()
-        if future is None or id(future) in seen:
-            continue
-        seen.add(id(future))
-        if isinstance(future, asyncio.Task):
-            yield future
-        pending.append(getattr(future, "_fut_waiter", None))
-        pending.extend(getattr(future, "_children", ()))
 
 
 def timeout(name: str, waiter: Waiter, limit: float) -> str:

@@ -5,13 +5,13 @@ import inspect
 
 import pytest
 
-from pytest_asyncapi.database import adapted, asyncpg_hooks, frames, sqlalchemy_hooks
+from pytest_asyncapi.database import adapted, asyncpg_hooks, awaiting, sqlalchemy_hooks
 
 NAMES = {
     **asyncpg_hooks.PRIVATE_NAMES,
     **sqlalchemy_hooks.PRIVATE_NAMES,
     **adapted.PRIVATE_NAMES,
-    **frames.PRIVATE_NAMES,
+    **awaiting.PRIVATE_NAMES,
 }
 
 
