@@ -84,7 +84,7 @@ def aiohttp_cases(benches: Benches) -> dict[str, Callable[[], object]]:
 
 def httpx_cases(benches: Benches, library: Any, using: str) -> dict[str, Callable[[], object]]:
     async def requests() -> None:
-        async with library.AsyncClient(verify=False) as client:  # noqa: S501 - an SSL context is dear
+        async with library.AsyncClient(verify=False) as client:
             for _ in range(REQUESTS):
                 assert (await client.get(URL)).json() == BODY
 
@@ -114,7 +114,7 @@ def enter_and_exit(benches: Benches) -> dict[str, Callable[[], object]]:
 
 
 def many_routes(benches: Benches) -> dict[str, Callable[[], object]]:
-    client = httpx2.AsyncClient(verify=False)  # noqa: S501
+    client = httpx2.AsyncClient(verify=False)
     one, many = Upstream(assert_all_called=False), Upstream(assert_all_called=False)
     for number in range(199):
         many.get(f"https://api.example.com/things{number}/{{id}}").reply(BODY)

@@ -121,11 +121,10 @@ class Hooks:
         url = request.url
         scheme = url.scheme.decode("ascii")
         authority = url.host.decode("ascii") + (f":{url.port}" if url.port else "")
-        headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in request.headers]
         ours = Request(
             request.method.decode("ascii"),
             f"{HTTP_SCHEME.get(scheme, scheme)}://{authority}{url.target.decode('ascii')}",
-            headers,
+            request.headers,
             body,
             self.client,
         )
@@ -141,7 +140,8 @@ class Hooks:
             return None
         if "trace" in request.extensions or plan.upstream.wire or not has_room(pool):
             return None
-        answer = plan.answer_now()
+        effect = plan.effect
+        answer = plan.settle(effect) if isinstance(effect, Reply) else plan.answer_now()
         if isinstance(answer, Reply):
             return self._response(pool, plan, answer) if answer.instant else None
         if isinstance(answer, Fault):

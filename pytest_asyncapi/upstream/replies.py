@@ -80,7 +80,7 @@ class Reply:
         """The body is an iterator, whose length is not known."""
         return not isinstance(self.body, bytes)
 
-    @property
+    @cached_property
     def instant(self) -> bool:
         """Nothing but its bytes is to be said about it, so that it may be given without a connection."""
         return not (self.streams or self.latency or self.fault or self.close or self.chunked) and self.status >= 200

@@ -31,6 +31,10 @@ class Headers(dict[str, str]):
         return super().get(name.lower(), default)
 
 
+def _text(value: str | bytes) -> str:
+    return value if isinstance(value, str) else value.decode("latin-1")
+
+
 class Request:
     """A request as it left the app.
 
@@ -48,11 +52,16 @@ class Request:
     """The path between its slashes, each part decoded by itself, so that ``a%2Fb`` is one part."""
 
     def __init__(
-        self, method: str, url: str, raw_headers: Sequence[tuple[str, str]] = (), content: bytes = b"", client: str = ""
+        self,
+        method: str,
+        url: str,
+        raw_headers: Sequence[tuple[str, str] | tuple[bytes, bytes]] = (),
+        content: bytes = b"",
+        client: str = "",
     ) -> None:
         self.method = method
         self.url = url
-        self.raw_headers = raw_headers
+        self._head = raw_headers
         self.content = content
         self.client = client
         self.path_params: dict[str, str] = {}
@@ -93,6 +102,10 @@ class Request:
         return {name: values[0] for name, values in self.query.items()}
 
     # -- the head
+
+    @cached_property
+    def raw_headers(self) -> list[tuple[str, str]]:
+        return [(_text(name), _text(value)) for name, value in self._head]
 
     @cached_property
     def headers(self) -> Headers:
