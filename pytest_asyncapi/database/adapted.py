@@ -264,8 +264,13 @@ class VirtualConnection:
                 await_(scheduler.begin(member, read_only=self._read_only))
             try:
                 await_(scheduler.take_turn(member, sql, kind))
+                frame = member.frame
                 try:
                     yield
+                except BaseException:
+                    if frame is not None:
+                        frame.failed = True
+                    raise
                 finally:
                     scheduler.release(member)
             except BaseException:

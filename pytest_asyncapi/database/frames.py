@@ -96,8 +96,14 @@ class Frame:
         """Statements that an enclosing transaction of the same task ran inside of this one."""
         self.ended: str | None = None
         """`commit` or `rollback`, when its owner is done with it but transactions above it are open."""
+        self.failed = False
         self.open = True
         self.warned = False
+
+    @property
+    def only_read(self) -> bool:
+        """Whether it has run statements, and none of them wrote or failed: to others it is as if it were not there."""
+        return bool(self.last_sql) and not self.wrote and not self.failed and not self.read_only
 
     @property
     def owner_name(self) -> str:

@@ -5,6 +5,7 @@ savepoints form a stack: releasing one destroys all above it. So only the top fr
 
 - a transaction may begin on an empty stack, or on a top frame that cannot end before it does: the test's own, one of
   its own task, of a task that it descends from, of one that awaits it, or of a task that has ended;
+- it may also begin over frames of strangers that have only read, since nothing of theirs can be seen;
 - everybody else waits, in order of arrival;
 - a frame that ends below others is ended when it comes up.
 
@@ -40,6 +41,7 @@ class Scheduler:
         self._warn = warn
         self._warned: set[str] = set()
         self._kept = False
+        self._surfacing = 0
         self._lost: str | None = None
         """What a rollback undid of others; told when somebody could miss it, and not at the end of a test."""
         self._turns = Turns(link.name, lock_timeout)
@@ -57,11 +59,7 @@ class Scheduler:
         task = asyncio.current_task()
         descends = ancestry.get()
 
-        def blockers() -> list[Frame]:
-            top = self.stack[-1] if self.stack else None
-            return [] if top is None or self._may_nest(top, task, descends) else [top]
-
-        await self._turns.acquire(member, "begin a transaction", blockers)
+        await self._turns.acquire(member, "begin a transaction", lambda: self._barring(task, descends))
         host = self._host()
         frame = Frame(member, task, read_only=read_only)
         try:
@@ -81,8 +79,13 @@ class Scheduler:
     async def turn(self, member: Member, sql: str = "", kind: Kind = Kind.READ) -> AsyncIterator[None]:
         """Have the connection for one statement of the open transaction of `member`."""
         await self.take_turn(member, sql, kind)
+        frame = member.frame
         try:
             yield
+        except BaseException:
+            if frame is not None:
+                frame.failed = True
+            raise
         finally:
             self._turns.release()
 
@@ -90,7 +93,7 @@ class Scheduler:
         """The first half of `turn()`, for code that has to `release()` where it cannot await."""
         frame = self._frame_of(member)
         task = asyncio.current_task()
-        await self._turns.acquire(member, "run a statement", lambda: self._above(frame, task))
+        await self._surface_of(frame, member, "run a statement", task)
         try:
             await self._prepare(frame, kind)
         except BaseException:
@@ -215,10 +218,27 @@ class Scheduler:
         self.begun = False
 
     # ---- who may
-    def _may_nest(self, top: Frame, task: asyncio.Task[Any] | None, descends: tuple[Frame, ...]) -> bool:
-        if top.ended is not None:
-            return False  # it is on its way out
-        return top.member.transparent or top in descends or self._yields_to(top, task)
+    def _barring(self, task: asyncio.Task[Any] | None, descends: tuple[Frame, ...]) -> list[Frame]:
+        """The transaction that has to end before a task may begin one; none where it may nest at once.
+
+        Those of strangers that have only read are passed over, as they would be on separate connections.
+        """
+        for frame in reversed(self.stack):
+            if frame.ended is not None:
+                return [frame]  # it is on its way out
+            if frame.member.transparent or frame in descends or self._yields_to(frame, task):
+                return []
+            if not frame.only_read or self._surfacing:
+                return [frame]
+        return []
+
+    async def _surface_of(self, frame: Frame, member: Member, what: str, task: asyncio.Task[Any] | None) -> None:
+        """Have the connection when `frame` is on top; meanwhile nobody passes it by."""
+        self._surfacing += 1
+        try:
+            await self._turns.acquire(member, what, lambda: self._above(frame, task))
+        finally:
+            self._surfacing -= 1
 
     def _yields_to(self, frame: Frame, task: asyncio.Task[Any] | None) -> bool:
         """Whether waiting for `frame` to end would be in vain: it cannot end before this task goes on."""
@@ -283,7 +303,7 @@ class Scheduler:
         task = asyncio.current_task()
         what = "roll back" if rollback else "commit"
         try:
-            await self._turns.acquire(member, what, lambda: self._above(frame, task))
+            await self._surface_of(frame, member, what, task)
         except BaseException:
             self.abandon(member)  # whatever it was: this transaction does not go on
             raise

@@ -308,3 +308,46 @@ async def test_session_that_began_in_a_savepoint_goes_on(app, session, sandbox):
     await session.commit()
 
     assert await app.emails() == ["ada", "bob"]
+
+
+async def test_transaction_that_only_read_holds_nobody_up(app, sandbox):
+    """A session that has read and now waits for something else: strangers begin, write and commit, as on a pool."""
+    done = asyncio.Event()
+
+    async def reader():
+        async with app.Session() as session:
+            before = (await session.execute(text("SELECT count(*) FROM users"))).scalar()
+            await done.wait()
+            after = (await session.execute(text("SELECT count(*) FROM users"))).scalar()
+            await session.rollback()
+            return before, after
+
+    async def writer():
+        await asyncio.sleep(0)
+        await asyncio.gather(*(insert(app, f"user{number}") for number in range(5)))
+        done.set()
+
+    reading = asyncio.get_running_loop().create_task(reader(), context=contextvars.Context())
+    await asyncio.get_running_loop().create_task(writer(), context=contextvars.Context())
+
+    assert await reading == (0, 5)
+    assert len(await app.emails()) == 5
+    assert sandbox.warnings == []
+
+
+async def test_lost_update_is_lost_as_on_a_pool(app, sandbox):
+    """Two that read, and then write what they have read: the second write wins, and the test shows it."""
+    await app.request("0")
+    both = asyncio.Barrier(2)
+
+    async def increment():
+        async with app.Session() as session:
+            value = int((await session.execute(text("SELECT email FROM users"))).scalar())
+            await both.wait()
+            await session.execute(text("UPDATE users SET email = :value"), {"value": str(value + 1)})
+            await session.commit()
+
+    strangers = [asyncio.get_running_loop().create_task(increment(), context=contextvars.Context()) for _ in range(2)]
+    await asyncio.gather(*strangers)
+
+    assert await app.emails() == ["1"]
