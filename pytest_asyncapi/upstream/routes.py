@@ -65,6 +65,10 @@ class Calls(list[Call]):
     def call_count(self) -> int:
         return len(self)
 
+    def reset(self) -> None:
+        """respx's name for `clear`."""
+        self.clear()
+
     def __getitem__(self, index: Any) -> Any:
         if isinstance(index, SupportsIndex) and not -len(self) <= index.__index__() < len(self):
             raise IndexError(f"calls[{index}]: there were {len(self)} calls: {list(self)}")
