@@ -73,9 +73,10 @@ class Fault:
 
 
 class Engine(Protocol):
-    """What answers the commands."""
+    """What answers the commands. `guarded`: the test has set up users or a password, which count from then on."""
 
     name: str
+    guarded: bool
 
     def advance(self, seconds: float) -> None: ...
 

@@ -88,7 +88,7 @@ class MemoryEngine:
     def __init__(self) -> None:
         self.server = FakeServer(version=(8, 0), server_type="redis")
         self.clock = ShiftedTime()
-        self.plain = True  # no command so far has changed what others do
+        self.guarded = False
         self._clocks: list[types.ModuleType] = []
         for name, module in list(sys.modules.items()):
             if name.startswith("fakeredis.") and getattr(module, "time", None) is time:
@@ -139,8 +139,6 @@ class MemorySession(BaseFakeSocket):
             if value is not NOT_KNOWN:
                 self.send(encode(value, self._client_info["resp"]))
                 return
-        if name in _NOT_PLAIN_AFTER:
-            self.engine.plain = False
         try:
             self._process_command(fields)
         except Exception as error:  # a bug of the engine is an error reply, as a crash of the client it would be opaque
@@ -150,7 +148,7 @@ class MemorySession(BaseFakeSocket):
         """Whether a command does what it always does: no transaction, no rights to check, nobody who listens."""
         server = self._server
         return (
-            self.engine.plain
+            not self.engine.guarded
             and self._transaction is None
             and not (self._pubsub or server.subscribers or server.psubscribers)
             and not (self._reply_off or self._reply_skip)
@@ -255,8 +253,6 @@ class ThreadSession(MemorySession, FakeSocket):
 def _nowhere(data: bytes) -> None:
     """Where the replies of a closed connection go."""
 
-
-_NOT_PLAIN_AFTER = frozenset({b"ACL", b"CONFIG", b"AUTH"})
 
 _BLOCKING = frozenset(
     {b"BLPOP", b"BRPOP", b"BLMOVE", b"BRPOPLPUSH", b"BLMPOP", b"BZPOPMIN", b"BZPOPMAX", b"BZMPOP", b"WAIT"}

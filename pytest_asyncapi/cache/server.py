@@ -173,6 +173,7 @@ class ServerEngine:
 
     def __init__(self, path: str, control: ControlConnection, spoil: Callable[[], None]) -> None:
         self.path = path
+        self.guarded = False
         self.spoil = spoil
         self._control = control
         self._followed = state.jumped()

@@ -37,6 +37,24 @@ async def test_async_clients_of_any_address(redis_cache, connect, url):
 
 
 @pytest.mark.parametrize("protocol", [2, 3])
+async def test_the_password_of_the_apps_own_server_is_accepted(redis_cache, connect, protocol):
+    client = connect("redis://:secret@production.example.com/1", protocol=protocol)
+
+    assert await client.set("a", 1) is True
+    assert await connect("redis://someone:secret@production.example.com/1", protocol=protocol).get("a") == b"1"
+
+
+@pytest.mark.parametrize("protocol", [2, 3])
+async def test_users_that_the_test_sets_up_count(redis_cache, connect, engine, protocol):
+    if (engine, protocol) == ("memory", 3):
+        pytest.skip("difference 2 in docs/cache.md: HELLO takes any password")
+    await redis_cache.acl_setuser("reader", enabled=True, passwords=["+right"], commands=["+get"], keys=["*"])
+
+    with pytest.raises(redis.AuthenticationError):
+        await connect("redis://reader:wrong@cache.example.com", protocol=protocol).get("a")
+
+
+@pytest.mark.parametrize("protocol", [2, 3])
 async def test_both_protocols_and_both_parsers(redis_cache, connect, protocol, parser):
     client = connect(protocol=protocol, parser_class=parser(protocol), decode_responses=True)
     await client.hset("h", mapping={"a": 1})
@@ -45,12 +63,12 @@ async def test_both_protocols_and_both_parsers(redis_cache, connect, protocol, p
     assert await client.hgetall("h") == {"a": "1"}
     assert await client.zscore("z", "a") == 1.5
     assert await client.get("missing") is None
-    assert await client.smembers("s") == set()
+    assert not await client.smembers("s")
     async with client.pubsub() as pubsub:
         await pubsub.subscribe("news")
-        assert (await pubsub.get_message(timeout=5))["type"] == "subscribe"
         await client.publish("news", "hello")
-        assert (await pubsub.get_message(timeout=5))["data"] == "hello"
+        got = [message["data"] for _ in range(3) if (message := await pubsub.get_message(timeout=1))]
+    assert got == [1, "hello"]
 
 
 @pytest.fixture(params=["python", "hiredis"])
@@ -58,6 +76,7 @@ def parser(request):
     from redis import _parsers
 
     if request.param == "hiredis":
+        pytest.importorskip("hiredis")
         return lambda protocol: _parsers._AsyncHiredisParser
     return lambda protocol: _parsers._AsyncRESP3Parser if protocol == 3 else _parsers._AsyncRESP2Parser
 
@@ -70,8 +89,9 @@ async def test_clients_made_at_import_time_work_in_every_loop(redis_cache, turn)
     assert await redis_cache.get("n") == b"40"
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
 async def test_a_connection_that_a_test_left_checked_out_is_back_in_the_next(redis_cache):
-    await MODULE_LEVEL.connection_pool.get_connection()
+    await MODULE_LEVEL.connection_pool.get_connection("_")
 
     assert len(MODULE_LEVEL.connection_pool._in_use_connections) == 1
 

@@ -40,7 +40,7 @@ async def test_down_ends_open_connections_and_refuses_new_ones(redis_cache, clie
 
 
 async def test_up_brings_back_the_data(redis_cache, connect):
-    client = connect(retry=Retry(NoBackoff(), 1))
+    client = connect(retry=Retry(NoBackoff(), 1), retry_on_error=[redis.ConnectionError])
     await client.set("a", 1)
     redis_cache.down()
     redis_cache.up()
@@ -122,7 +122,7 @@ async def test_a_fault_in_a_pipeline_is_in_its_place(redis_cache, client):
 
 
 async def test_retries_see_the_server_recover(redis_cache, connect):
-    client = connect(retry=Retry(NoBackoff(), 3))
+    client = connect(retry=Retry(NoBackoff(), 3), retry_on_error=[redis.ConnectionError])
     fault = redis_cache.drop("GET", times=2)
 
     assert await client.get("a") is None

