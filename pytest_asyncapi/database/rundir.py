@@ -38,12 +38,20 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_close_in_child)
 
 
-def disk_base() -> Path:
-    """The directory of all runs of this user, in the temporary directory."""
+def disk_base(kind: str = "") -> Path:
+    """The directory of all runs of this user, in the temporary directory. Each `kind` of run has one of its own."""
     temporary = tempfile.gettempdir()
     if os.path.isdir("/tmp") and (len(temporary) > PATH_LIMIT or not _open_to_all(Path(temporary))):
         temporary = "/tmp"
-    return _base(temporary)
+    return _base(temporary, kind)
+
+
+def memory_base(kind: str = "", room: int = ROOM_NEEDED) -> Path:
+    """The same in memory (`/dev/shm`), where there is such a file system with enough room; else on disk."""
+    with contextlib.suppress(OSError):
+        if shutil.disk_usage("/dev/shm").free > room and os.access("/dev/shm", os.W_OK):
+            return _base("/dev/shm", kind)
+    return disk_base(kind)
 
 
 def _open_to_all(directory: Path) -> bool:
@@ -53,23 +61,15 @@ def _open_to_all(directory: Path) -> bool:
     return all(each.stat().st_mode & stat.S_IXOTH for each in (directory, *directory.parents))
 
 
-def memory_base() -> Path:
-    """The same in memory (`/dev/shm`), where there is such a file system with enough room; else on disk."""
-    with contextlib.suppress(OSError):
-        if shutil.disk_usage("/dev/shm").free > ROOM_NEEDED and os.access("/dev/shm", os.W_OK):
-            return _base("/dev/shm")
-    return disk_base()
-
-
 def cache_base() -> Path:
     """What may be kept from run to run."""
     home = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
     return Path(home) / "pytest-asyncapi"
 
 
-def _base(parent: str) -> Path:
+def _base(parent: str, kind: str) -> Path:
     uid = os.geteuid() if hasattr(os, "geteuid") else 0
-    base = Path(parent) / f"pytest-asyncapi-{uid}"
+    base = Path(parent) / f"pytest-asyncapi-{kind and kind + '-'}{uid}"
     base.mkdir(mode=0o711, exist_ok=True)
     status = base.lstat()
     if hasattr(os, "geteuid") and (

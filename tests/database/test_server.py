@@ -26,7 +26,8 @@ def own_places(tmp_path, monkeypatch):
     monkeypatch.setenv("TMPDIR", str(temporary))
     monkeypatch.setattr("tempfile.tempdir", None)
     monkeypatch.setenv("XDG_CACHE_HOME", str(temporary / "cache"))
-    base = rundir.disk_base()
+    base = rundir.disk_base(server.KIND)
+    monkeypatch.setattr(server, "memory_base", lambda kind, room: rundir.disk_base(kind))
     yield base
     rundir.reap(base, before=server._kill_server)
     shutil.rmtree(temporary, ignore_errors=True)
@@ -112,8 +113,9 @@ def test_processes_of_a_run_share_one_server(found, own_places):
 RUN = """
 import json, sys, time
 from pathlib import Path
-from pytest_asyncapi.database import server
+from pytest_asyncapi.database import rundir, server
 from pytest_asyncapi.database.binaries import Binaries
+server.memory_base = lambda kind, room: rundir.disk_base(kind)
 started = server.start("killed", found=Binaries(Path(sys.argv[1]), "system"))
 print(json.dumps(str(started.directory)), flush=True)
 time.sleep(600)
