@@ -129,9 +129,8 @@ import uvloop
 def pytest_asyncio_loop_factories(config, item):
     return {"std": asyncio.new_event_loop, "uvloop": uvloop.new_event_loop}
 """
-        if not hasattr(
-            pytest.importorskip("pytest_asyncio.plugin").PytestAsyncioSpecs, "pytest_asyncio_loop_factories"
-        ):
+        specifications = getattr(pytest.importorskip("pytest_asyncio.plugin"), "PytestAsyncioSpecs", None)
+        if not hasattr(specifications, "pytest_asyncio_loop_factories"):
             pytest.skip("this pytest-asyncio has no loop factories")
     with (project.path / "conftest.py").open("a") as conftest:
         conftest.write(more)
