@@ -120,7 +120,7 @@ def test_a_client_library_that_cannot_be_hooked(monkeypatch):
     import redis.asyncio.connection
 
     monkeypatch.delattr(redis.asyncio.connection.Connection, "_connect")
-    with pytest.raises(CacheError, match="has no method _connect.\nVersions that work: redis 5.0 to 8.1"), Sandbox():
+    with pytest.raises(CacheError, match=r"has no method _connect\.\nVersions that work: redis 5"), Sandbox():
         pass
 
 
