@@ -12,17 +12,18 @@ import sys
 import types
 
 
-async def run(page: str, sources: list[str]) -> None:
+def run(page: str, sources: list[str]) -> None:
     module = types.ModuleType("page")
     sys.modules["page"] = module  # dataclasses and type hints look their module up
-    for source in sources:
-        code = compile(source, page, "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
-        if code.co_flags & inspect.CO_COROUTINE:
-            await types.FunctionType(code, module.__dict__)()
-        else:
-            exec(code, module.__dict__)
+    with asyncio.Runner() as runner:
+        for source in sources:
+            code = compile(source, page, "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
+            if code.co_flags & inspect.CO_COROUTINE:
+                runner.run(types.FunctionType(code, module.__dict__)())
+            else:  # outside of the loop, so that a block may call asyncio.run() itself
+                exec(code, module.__dict__)
 
 
 if __name__ == "__main__":
     given = json.load(sys.stdin)
-    asyncio.run(run(given["page"], given["sources"]))
+    run(given["page"], given["sources"])
