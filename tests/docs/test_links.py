@@ -12,7 +12,7 @@ LINK = re.compile(r"(?<!!)\[(?:[^\[\]]|\[[^\]]*\])*\]\(([^()\s]+)\)")
 def without_code(text: str) -> str:
     """The text of a page without its blocks of code; the lines stay where they are."""
     text = re.sub(r"^(\s*)(```+).*?^\1\2\s*$", lambda block: "\n" * block[0].count("\n"), text, flags=re.M | re.S)
-    return re.sub(r"(`+)[^`\n]+?\1(?!\])", lambda code: code[0].replace("[", "(").replace("]", ")"), text)
+    return re.sub(r"(`+)[^`\n]+?\1", lambda code: code[0].replace("[", "(").replace("]", ")"), text)
 
 
 def anchors(page: Path) -> set[str]:
