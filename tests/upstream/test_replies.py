@@ -40,7 +40,7 @@ async def get(http, *values, **reply):
         (web.json_response({"a": 1}, status=203), 203, b'{"a": 1}', "application/json; charset=utf-8"),
         (JSONResponse({"a": 1}, 207), 207, b'{"a":1}', "application/json"),
     ],
-    ids=repr,
+    ids=lambda value: f"{type(value).__module__}.{type(value).__name__}",
 )
 async def test_a_value_becomes_a_response(http, value, status, content, content_type):
     response = await get(http, value)
