@@ -8,9 +8,12 @@ ends of one connection that are both in this loop (the test's client and a live 
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
 import selectors
 import socket
+import struct
+import termios
 from time import perf_counter
 from typing import Any
 
@@ -117,7 +120,7 @@ class Sockets:
             stream = self._streams[transport]
             peer = ends.get(stream.names[::-1]) if any(stream.names) else None
             if peer is not None:
-                if stream.sent > peer.read and _is_read(peer.transport):
+                if _is_read(peer.transport) and (stream.sent > peer.read or _unsent(key.fd)):
                     return SLICE, f"what was sent to {stream.names[1]}"
             elif key.events & selectors.EVENT_WRITE or stream.waiting or _is_pipe(transport):
                 return float("inf"), f"an answer from {_peer(stream)}"
@@ -141,6 +144,14 @@ def _transport(key: Any) -> Any:
 
 def _is_pipe(transport: Any) -> bool:
     return isinstance(transport, asyncio.ReadTransport) and not isinstance(transport, asyncio.WriteTransport)
+
+
+def _unsent(fd: int) -> int:
+    """Bytes that the peer's kernel has not confirmed yet: Nagle's algorithm may hold them back."""
+    try:
+        return struct.unpack("i", fcntl.ioctl(fd, termios.TIOCOUTQ, b"\0" * 4))[0]  # type: ignore[no-any-return]
+    except OSError:
+        return 0
 
 
 def _is_read(transport: Any) -> bool:
