@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from pytest_asyncapi.database import waits
-from pytest_asyncapi.database.frames import Member
+from pytest_asyncapi.database.frames import Member, cancel_once
 from pytest_asyncapi.database.greenlets import await_, greenlet_spawn
 from pytest_asyncapi.database.statements import Kind, asked_level, bearable, is_script, kind_of, split, split_sqlite
 from pytest_asyncapi.errors import SandboxError
@@ -22,6 +22,7 @@ from pytest_asyncapi.errors import SandboxError
 PRIVATE_NAMES = {
     "aiosqlite.core:Connection._execute": "aiosqlite 0.20 to 0.22",
     "aiosqlite.core:Connection._conn": "aiosqlite 0.20 to 0.22",
+    "psycopg:AsyncConnection.wait": "psycopg 3.2 and 3.3",
 }
 
 _HAS_DEFERRABLE = {
@@ -98,7 +99,17 @@ class AdaptedLink:
         autocommit = self.autocommit = bool(self.connection.autocommit)
         if not autocommit:
             self.connection.set_autocommit(True)
-            self._restore = lambda: self.connection.set_autocommit(False)
+        wait = self.raw.wait
+
+        async def wait_to_the_end(*args: Any, **options: Any) -> Any:
+            return await cancel_once(wait(*args, **options))
+
+        def restore() -> None:
+            del self.raw.wait
+            self.connection.set_autocommit(autocommit)
+
+        self.raw.wait = wait_to_the_end
+        self._restore = restore
 
     def _in_thread(self, work: Callable[[sqlite3.Connection], Any]) -> Any:
         return await_(self.raw._execute(lambda: work(self.raw._conn)))

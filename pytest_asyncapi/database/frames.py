@@ -123,12 +123,27 @@ def enter_context(frame: Frame) -> None:
 
 async def finish(work: Coroutine[Any, Any, T]) -> T:
     """Run `work` to its end, also when the caller is cancelled meanwhile; the cancellation goes on afterwards."""
+    return await _to_its_end(work, cancel=False)
+
+
+async def cancel_once(work: Coroutine[Any, Any, T]) -> T:
+    """Await `work`; when the caller is cancelled, cancel it once, and let it end in peace.
+
+    psycopg has to hear from the server that a statement was cancelled. A second cancellation, such as anyio's scopes
+    send until they are left, would take the connection from everybody.
+    """
+    return await _to_its_end(work, cancel=True)
+
+
+async def _to_its_end(work: Coroutine[Any, Any, T], *, cancel: bool) -> T:
     task = asyncio.get_running_loop().create_task(work)
     cancelled: asyncio.CancelledError | None = None
     while not task.done():
         try:
             await asyncio.wait([task])
         except asyncio.CancelledError as error:
+            if cancel and cancelled is None:
+                task.cancel()
             cancelled = error
     if cancelled is None:
         return task.result()
