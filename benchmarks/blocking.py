@@ -4,7 +4,7 @@
     python -m benchmarks.blocking --hogs             the same beside four processes that spin
     python -m benchmarks.blocking --overhead         CPU of FastAPI requests, as ratios to no detector
 
-Each tool runs in a process of its own, a repetition after the other. `--tools`, `--cases`, `--repeat`, `--uvloop` narrow
+Each tool runs in its own process, one repetition after another. `--tools`, `--cases`, `--repeat`, `--uvloop` narrow
 or widen it. The peers (blockbuster, pyleak, aiocop) are left out where they are not installed.
 """
 
@@ -200,7 +200,7 @@ def table(arguments: argparse.Namespace) -> None:
     names = [tool for tool in arguments.tools if tool == "ours" or importlib.util.find_spec(tool)]
     print(
         f"{culprits} culprits ({kinds['wait']} wait, {kinds['cpu']} compute, {kinds['fast']} short by nature) and"
-        f" {kinds['innocent']} innocents, threshold {arguments.threshold * 1000:.0f} ms, {arguments.repeat} repetitions,"
+        f" {kinds['innocent']} innocents, threshold {arguments.threshold * 1000:.0f} ms, {arguments.repeat} times,"
         f" Python {sys.version.split()[0]}{', uvloop' if arguments.uvloop else ''}"
         f"{', beside four spinning processes' if arguments.hogs else ''}"
     )
@@ -242,7 +242,7 @@ def _in_process(tool: str, arguments: argparse.Namespace) -> list[dict]:
     command = [sys.executable, "-m", "benchmarks.blocking", "--worker", tool, "--threshold", str(arguments.threshold)]
     command += ["--cases", *arguments.cases] if arguments.cases else []
     command += ["--uvloop"] if arguments.uvloop else []
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=900)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=900)
     line = next((each for each in done.stdout.splitlines() if each.startswith("[{")), None)
     if line is None:
         print(f"  {tool} ended with {done.returncode}: {done.stderr[-800:]}", file=sys.stderr)

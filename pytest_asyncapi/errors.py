@@ -92,7 +92,7 @@ class ServerError(DatabaseError):
 
 
 class SchemaError(DatabaseError):
-    """The schema of the test database could not be built. The message holds the statement, or the source's own error."""
+    """The schema of the test database could not be built. The message holds the statement or the source's error."""
 
 
 class ForeignDatabase(DatabaseError):
@@ -139,7 +139,7 @@ class UpstreamError(AsyncAPIError):
 
 
 class UnmatchedRequest(UpstreamError, AssertionError):
-    """The app sent a request that no route answers. The message names the nearest routes, and why each did not match."""
+    """The app sent a request that no route answers. The message names the nearest routes and why they did not match."""
 
 
 class UnusedRoute(UpstreamError, AssertionError):

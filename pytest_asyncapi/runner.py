@@ -225,7 +225,7 @@ def _original(func: Any) -> Any:
 
 
 def _copy(func: Any) -> Any:
-    copy = types.FunctionType(func.__code__, func.__globals__, func.__name__, func.__defaults__, func.__closure__)
+    copy: Any = types.FunctionType(func.__code__, func.__globals__, func.__name__, func.__defaults__, func.__closure__)
     copy.__kwdefaults__ = func.__kwdefaults__
     functools.update_wrapper(copy, func)
     del copy.__wrapped__, copy.__dict__[_VARIANTS]

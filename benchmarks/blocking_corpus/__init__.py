@@ -1,7 +1,7 @@
 """A corpus for detectors of blocking code: culprits, and innocents that look like some.
 
-A case is an `async def` that gets a `Tools`. A culprit marks the lines that a good detector names by `# BLOCKS`; it holds
-the loop for about `tools.seconds`, or, as kind "fast", for a moment, in a call that always blocks.
+A case is an `async def` that gets a `Tools`. A culprit marks the lines that a good detector names by `# BLOCKS`; it
+holds the loop for about `tools.seconds`, or, as kind "fast", for a moment, in a call that always blocks.
 """
 
 from __future__ import annotations

@@ -179,7 +179,7 @@ async def web_websocket(t: Tools):
         pass
 
     scope = {"type": "websocket", "path": "/", "headers": [], "query_string": b"", "subprotocols": [], "scheme": "ws",
-             "raw_path": b"/", "root_path": "", "client": ("c", 1), "server": ("s", 1), "asgi": {"version": "3.0"}}  # fmt: skip
+             "raw_path": b"/", "root_path": "", "client": ("c", 1), "server": ("s", 1), "asgi": {}}  # fmt: skip
     await app(scope, receive, send)
 
 

@@ -157,6 +157,7 @@ class _Launch:
         options += ["-c", "listen_addresses=", "-c", f"unix_socket_directories={self.directory}", "-p", str(PORT)]
         command = [str(self.bin / "postgres"), "-D", str(self.data), *options]
         ids = (self.user.pw_uid, self.user.pw_gid) if self.user else (-1, -1)
+        log = (self.directory / "log").open("ab")
         process = subprocess.Popen(
             [
                 sys.executable,
@@ -170,10 +171,11 @@ class _Launch:
             ],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
-            stderr=(self.directory / "log").open("ab"),
+            stderr=log,
             start_new_session=True,  # not stopped by the terminal's Ctrl-C: the end of the run stops it
             env=self._environment(),
         )
+        log.close()  # the server has its own handle
         self._wait(process)
         version = (self.data / "PG_VERSION").read_text().strip()
         return process, {"origin": self.found.origin, "version": version}
