@@ -3,8 +3,9 @@
 import os
 from collections.abc import Callable, Iterator
 
-import asyncpg  # noqa: F401 - pytester forgets the modules that a test imports, and asyncpg crashes when it comes again
+import asyncpg  # noqa: F401 - pytester forgets what a test imports, and these two do not bear to be imported again
 import pytest
+import sqlalchemy.ext.asyncio  # noqa: F401
 
 from pytest_asyncapi.database import admin, binaries, server
 from pytest_asyncapi.database.admin import Admin

@@ -96,8 +96,8 @@ def test_another_dialect_than_the_tests_one_is_refused(shop):
     result.stdout.fnmatch_lines(
         [
             "E*: the app connects to postgresql+asyncpg://user@localhost*/dbname in a test, but no database of "
-            "the harness speaks postgresql. The test database is sqlite (asyncapi_database): set it to auto, or to what the app "
-            "speaks.",
+            "the harness speaks postgresql. The test database is sqlite (asyncapi_database): set it to auto, or to "
+            "what the app speaks.",
             "E* at *shop.py:* in add",
         ]
     )

@@ -1,5 +1,7 @@
 """What users bring along: SQLModel's sessions, factories; and a cost that does not grow."""
 
+from importlib.util import find_spec
+
 import pytest
 
 SQLMODEL = """
@@ -21,10 +23,9 @@ async def add(name):
 """
 
 
+@pytest.mark.skipif(find_spec("sqlmodel") is None, reason="sqlmodel is not installed")
 def test_sqlmodel(shop):
     """`db.session(AsyncSession)` of SQLModel has its `exec`, and reads what is fresh."""
-    pytest.importorskip("sqlmodel")
-
     result = shop(
         "sqlite",
         """
@@ -50,11 +51,9 @@ async def test_one(db):
     result.assert_outcomes(passed=1)
 
 
+@pytest.mark.skipif(not (find_spec("polyfactory") and find_spec("factory")), reason="no factories installed")
 def test_factories(shop):
     """polyfactory persists through the session; factory_boy builds, and the session adds."""
-    pytest.importorskip("polyfactory")
-    pytest.importorskip("factory")
-
     result = shop(
         "sqlite",
         """
