@@ -162,8 +162,13 @@ class Settings:
         "do time.time() and datetime follow virtual_clock: true, false, or the date that they start at",
     )
 
-    block_network: bool = option(
-        False, boolean, "refuse connections that leave this machine, in every test", flag="--block-network", switch=True
+    block_network: bool | None = option(
+        None,
+        boolean,
+        "refuse connections that leave this machine: true, in every test; false, only beside `upstream`; unset, "
+        "beside `client` and `upstream`",
+        flag="--block-network",
+        switch=True,
     )
     allow_hosts: tuple[str, ...] = option((), lines, "hosts that tests may connect to, one a line")
     upstream_strict: bool = option(True, boolean, "fail a test that sends a request which no route answers")

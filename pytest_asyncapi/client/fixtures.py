@@ -76,6 +76,10 @@ def _asyncapi_client_plan(request: pytest.FixtureRequest, asgi_app: ASGIApp) -> 
     if not own_loop or has_database or has_redis:
         anchor = request.getfixturevalue("_asyncapi_loop")
     request.getfixturevalue("_asyncapi_redis")
+    if (
+        settings.block_network is not False
+    ):  # unless the project says otherwise, no request of the app leaves unanswered
+        request.getfixturevalue("_asyncapi_guard")
     database = request.getfixturevalue("_asyncapi_database") if has_database else None
     scope = request.config.stash.get(APP_SCOPES, {}).get(id(asgi_app), "function")
     shared = (

@@ -7,12 +7,20 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_asyncapi.settings import settings_of
+from pytest_asyncapi.settings import Settings, settings_of
 
 if TYPE_CHECKING:
     from pytest_asyncapi.network.guard import Guard
 
 GUARD = pytest.StashKey["Guard"]()
+
+
+def allowed(settings: Settings) -> tuple[str, ...]:
+    """The hosts that a test may reach: those of the project, and the database server on which the harness works."""
+    from urllib.parse import urlsplit
+
+    servers = (urlsplit(url).hostname for url in (settings.database_server, settings.database) if "://" in url)
+    return (*settings.allow_hosts, *(host for host in servers if host))
 
 
 @pytest.fixture
@@ -25,6 +33,6 @@ def _asyncapi_guard(request: pytest.FixtureRequest) -> Iterator[Guard]:
         return
     from pytest_asyncapi.network.guard import Guard
 
-    with Guard(settings_of(request.node).allow_hosts) as guard:
+    with Guard(allowed(settings_of(request.node))) as guard:
         request.node.stash[GUARD] = guard
         yield guard

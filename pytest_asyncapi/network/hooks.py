@@ -6,7 +6,7 @@ from collections.abc import Generator
 
 import pytest
 
-from pytest_asyncapi.network.fixtures import GUARD
+from pytest_asyncapi.network.fixtures import GUARD, allowed
 from pytest_asyncapi.settings import settings_of
 
 
@@ -17,7 +17,7 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
         return (yield)
     from pytest_asyncapi.network.guard import Guard
 
-    with Guard(settings_of(item).allow_hosts) as guard:
+    with Guard(allowed(settings_of(item))) as guard:
         item.stash[GUARD] = guard
         return (yield)
 

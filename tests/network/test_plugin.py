@@ -101,3 +101,35 @@ def test_fixtures_are_guarded_too(run):
     )
 
     result.assert_outcomes(failed=1)
+
+
+ASKS_OUT = """
+from app import swallow
+
+async def app(scope, receive, send):
+    swallow()
+    await send({"type": "http.response.start", "status": 204})
+    await send({"type": "http.response.body"})
+"""
+
+
+@pytest.mark.parametrize(("ini", "failed"), [("", 1), ("asyncapi_block_network = false", 0)])
+def test_the_client_brings_the_guard_unless_the_project_says_otherwise(run, pytester, ini, failed):
+    pytester.makepyfile(asks_out=ASKS_OUT)
+    with pytester.path.joinpath("tox.ini").open("a") as file:
+        file.write(f"\nasyncapi_app = asks_out:app\nasyncapi_lifespan = off\n{ini}\n")
+
+    result = run("async def test_it(client):\n    assert (await client.get('/')).status_code == 204\n")
+
+    result.assert_outcomes(failed=failed, passed=1 - failed)
+    if failed:
+        result.stdout.fnmatch_lines(["network: a connection to 192.0.2.1:443 would leave this machine*"])
+
+
+def test_the_server_that_the_harness_works_on_may_be_reached():
+    from pytest_asyncapi.network.fixtures import allowed
+    from pytest_asyncapi.settings import Settings
+
+    settings = Settings(database_server="postgresql://postgres@db.ci:5432/", allow_hosts=("minio.local",))
+
+    assert allowed(settings) == ("minio.local", "db.ci")
