@@ -78,7 +78,7 @@ def _asyncapi_client_plan(request: pytest.FixtureRequest, asgi_app: ASGIApp) -> 
     request.getfixturevalue("_asyncapi_redis")
     if (
         settings.block_network is not False
-    ):  # unless the project says otherwise, no request of the app leaves unanswered
+    ):  # what the app asks for outside is answered, or refused
         request.getfixturevalue("_asyncapi_guard")
     database = request.getfixturevalue("_asyncapi_database") if has_database else None
     scope = request.config.stash.get(APP_SCOPES, {}).get(id(asgi_app), "function")
