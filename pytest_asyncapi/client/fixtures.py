@@ -76,9 +76,7 @@ def _asyncapi_client_plan(request: pytest.FixtureRequest, asgi_app: ASGIApp) -> 
     if not own_loop or has_database or has_redis:
         anchor = request.getfixturevalue("_asyncapi_loop")
     request.getfixturevalue("_asyncapi_redis")
-    if (
-        settings.block_network is not False
-    ):  # what the app asks for outside is answered, or refused
+    if settings.block_network is not False:  # what the app asks for outside is answered, or refused
         request.getfixturevalue("_asyncapi_guard")
     database = request.getfixturevalue("_asyncapi_database") if has_database else None
     scope = request.config.stash.get(APP_SCOPES, {}).get(id(asgi_app), "function")
