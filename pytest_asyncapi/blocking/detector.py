@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from pytest_asyncapi.asgi import current_scope
 from pytest_asyncapi.blocking import attribution, judging
 from pytest_asyncapi.blocking.calls import Call
 from pytest_asyncapi.blocking.charging import Point, Rules
@@ -23,7 +24,6 @@ from pytest_asyncapi.blocking.named import NamedCalls
 from pytest_asyncapi.blocking.scopes import SENT_BY, Scopes
 from pytest_asyncapi.blocking.slices import ROOTS, Slices, Slot, local_slot
 from pytest_asyncapi.blocking.watchdog import Stack, Watchdog
-from pytest_asyncapi.wire.request import REQUEST
 
 _FLOOR = 2_000_000  # no threshold is below two milliseconds
 # sys._current_frames() of a free-threaded build reads frames that may be freed meanwhile.
@@ -166,7 +166,7 @@ class Detector:
         try:
             if self._paused:
                 return
-            scope = REQUEST.get() or attribution.scope_of(sys._getframe())
+            scope = current_scope.get() or attribution.scope_of(sys._getframe())
             block = judging.of_named_call(call, stack, scope, wall, cpu)
             if block is None:
                 return

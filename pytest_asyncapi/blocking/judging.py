@@ -11,6 +11,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+from pytest_asyncapi.asgi import current_scope
 from pytest_asyncapi.blocking import attribution
 from pytest_asyncapi.blocking.attribution import Entry, Place
 from pytest_asyncapi.blocking.calls import Call
@@ -18,7 +19,6 @@ from pytest_asyncapi.blocking.charging import Charge, Look, Point, Rules, charge
 from pytest_asyncapi.blocking.model import Block, Frame, Stretch
 from pytest_asyncapi.blocking.remedies import remedy
 from pytest_asyncapi.blocking.watchdog import Stack
-from pytest_asyncapi.wire.request import REQUEST
 
 
 @dataclass(slots=True)
@@ -125,7 +125,7 @@ def of_slice(late: Slice, verdict: Charge, told: set[tuple[str, int]]) -> tuple[
 def _unseen(late: Slice, verdict: Charge) -> tuple[Block, Any] | None:
     """No look at the user's code: name where the task stands, between the last await and this one."""
     context = getattr(late.handle, "_context", None)
-    scope = late.scope if late.scope is not None else context.get(REQUEST) if context is not None else None
+    scope = late.scope if late.scope is not None else context.get(current_scope) if context is not None else None
     site = _handle_frame(late.handle)
     if site is None or attribution.owner(site.file) in ("harness", "foreign", "ours"):
         return None

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Iterator, MutableMapping, Seque
 from types import TracebackType
 from typing import Any
 
+from pytest_asyncapi.asgi import current_scope
 from pytest_asyncapi.blocking.allow import parse
 from pytest_asyncapi.blocking.detector import DETECTOR
 from pytest_asyncapi.blocking.model import Block
@@ -14,7 +15,6 @@ from pytest_asyncapi.blocking.recorder import Recorder
 from pytest_asyncapi.blocking.scopes import note
 from pytest_asyncapi.blocking.text import headline, paragraph
 from pytest_asyncapi.errors import ConfigurationError
-from pytest_asyncapi.wire.request import REQUEST
 
 Scope = MutableMapping[str, Any]
 App = Callable[[Scope, Callable[[], Awaitable[Any]], Callable[[Any], Awaitable[None]]], Awaitable[None]]
@@ -119,11 +119,11 @@ class BlockingMonitor:
             self._listening = True
             DETECTOR.listen(self._recorder)
         note(scope)
-        token = REQUEST.set(scope)
+        token = current_scope.set(scope)
         try:
             await self.app(scope, receive, send)
         finally:
-            REQUEST.reset(token)
+            current_scope.reset(token)
             self.flush()
             if scope["type"] == "lifespan":
                 self.close()

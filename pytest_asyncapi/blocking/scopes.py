@@ -1,4 +1,4 @@
-"""Tells which request runs: sets `wire.request.REQUEST` around the apps that other callers than our client run.
+"""Tells which request runs: sets `asgi.current_scope` around the apps that other callers than our client run.
 
 Starlette's (and so FastAPI's) `__call__` is wrapped at the class, for every caller: our client, TestClient, httpx,
 uvicorn. For apps of other frameworks httpx's and uvicorn's own calls are wrapped. An app's frame is recognised in a
@@ -14,9 +14,9 @@ from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any
 
+from pytest_asyncapi.asgi import current_scope
 from pytest_asyncapi.blocking.imports import AfterImport
 from pytest_asyncapi.blocking.slices import local_slot
-from pytest_asyncapi.wire.request import REQUEST
 
 # module -> (class, method); all are public but uvicorn's
 _TARGETS: dict[str, tuple[tuple[str, str], ...]] = {
@@ -49,10 +49,10 @@ def _around_app(original: Any) -> Any:
     async def __call__(self: Any, scope: Any, receive: Any, send: Any) -> None:
         __tracebackhide__ = True
         note(scope)
-        if REQUEST.get() is scope:
+        if current_scope.get() is scope:
             await original(self, scope, receive, send)
             return
-        token = REQUEST.set(scope)
+        token = current_scope.set(scope)
         SENT_BY.set(CURRENT_TEST[0])
         try:
             await original(self, scope, receive, send)
@@ -67,7 +67,7 @@ def _around_transport(original: Any) -> Any:
     async def handle_async_request(self: Any, request: Any) -> Any:
         __tracebackhide__ = True
         # What the transport itself will make of the request; an app of Starlette's puts the live scope in its place.
-        token = REQUEST.set({"type": "http", "method": request.method, "path": request.url.path})
+        token = current_scope.set({"type": "http", "method": request.method, "path": request.url.path})
         try:
             return await original(self, request)
         finally:
@@ -80,7 +80,7 @@ def _around_cycle(original: Any) -> Any:
     @functools.wraps(original)
     async def run_asgi(self: Any, app: Any) -> None:
         __tracebackhide__ = True
-        REQUEST.set(self.scope)  # its task is its own
+        current_scope.set(self.scope)  # its task is its own
         note(self.scope)
         await original(self, app)
 
@@ -89,9 +89,9 @@ def _around_cycle(original: Any) -> Any:
 
 def _reset(token: Any) -> None:
     try:
-        REQUEST.reset(token)
+        current_scope.reset(token)
     except ValueError:  # closed in another context than it was opened in
-        REQUEST.set(None)
+        current_scope.set(None)
 
 
 _WRAPPERS = {"__call__": _around_app, "handle_async_request": _around_transport, "run_asgi": _around_cycle}

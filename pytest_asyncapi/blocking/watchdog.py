@@ -20,10 +20,10 @@ from collections.abc import Callable, MutableMapping
 from types import CodeType
 from typing import TYPE_CHECKING, Any
 
+from pytest_asyncapi.asgi import current_scope
 from pytest_asyncapi.blocking.attribution import is_boundary
 from pytest_asyncapi.blocking.charging import Look
 from pytest_asyncapi.blocking.kernel import LINUX, Thread
-from pytest_asyncapi.wire.request import REQUEST
 
 if TYPE_CHECKING:
     from pytest_asyncapi.blocking.slices import Slot
@@ -208,4 +208,4 @@ class Watchdog:
 def _request(handle: Any) -> Any:
     """The live ASGI scope of what the handle runs."""
     context = getattr(handle, "_context", None)
-    return None if context is None else context.get(REQUEST)
+    return None if context is None else context.get(current_scope)
