@@ -47,6 +47,8 @@ _HARMLESS = {
     ("base_events.py", "subprocess_exec"),
     ("base_events.py", "subprocess_shell"),
     ("base_events.py", "run_in_executor"),
+    ("subprocess.py", "create_subprocess_exec"),
+    ("subprocess.py", "create_subprocess_shell"),
 }
 # Built once a process, like an imported module.
 _ONCE = {

@@ -1,5 +1,112 @@
-"""placeholder"""
+"""The report as one self-contained page: the sites, and for each test a timeline and a flame graph of its blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+
+from pytest_asyncapi.blocking import text
+from pytest_asyncapi.blocking.model import Block, Frame, relative
+
+_STYLE = """
+body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 70rem; padding: 0 1rem; color: #1d2430; }
+table { border-collapse: collapse; width: 100%; } th, td { text-align: left; padding: .3rem .6rem;
+border-bottom: 1px solid #dde2ea; vertical-align: top; } td.n { text-align: right; white-space: nowrap; }
+code, pre { font: 13px/1.45 ui-monospace, monospace; } pre { background: #f5f7fa; padding: .6rem; overflow: auto; }
+.line, .flame { position: relative; background: #f5f7fa; border-radius: 3px; margin: .4rem 0; }
+.line { height: 22px; } .line a, .flame div { position: absolute; overflow: hidden; white-space: nowrap;
+font: 11px/18px ui-monospace, monospace; height: 18px; top: 2px; border-radius: 2px; min-width: 2px; color: #1d2430; }
+.waiting { background: #f5b971; } .computing { background: #ee8f8f; } .flame div { box-shadow: inset 0 0 0 1px #fff; }
+.user { background: #f2a65a; } .other { background: #d9dee7; } .quiet { color: #667; }
+@media (prefers-color-scheme: dark) { body { background: #14181f; color: #e3e7ee; } pre, .line, .flame
+{ background: #1e242e; } .quiet { color: #9aa4b2; } th, td { border-color: #323a47; } }
+"""
 
 
-def page(blocks: object, root: str, threshold: float) -> str:
-    return ""
+def page(blocks: Sequence[Block], root: str, threshold: float) -> str:
+    shown = [block for block in blocks if block.status != "allowed"]
+    tests: dict[str, list[Block]] = {}
+    for block in blocks:
+        tests.setdefault(block.test or "outside of tests", []).append(block)
+    parts = [
+        "<!doctype html><html lang='en'><head><meta charset='utf-8'><title>Event loop blocking</title>",
+        "<meta name='viewport' content='width=device-width'>",
+        f"<style>{_STYLE}</style></head><body><h1>Event loop blocking</h1>",
+        f"<p>{len(shown)} blocks at {len(text.by_site(shown))} sites in {len(tests)} tests;"
+        f" threshold {threshold * 1000:g} ms.</p>",
+        _sites(shown, root),
+    ]
+    for name, of_test in tests.items():
+        parts.append(_test(name, sorted(of_test, key=lambda block: block.started), root))
+    return "\n".join([*parts, "</body></html>\n"])
+
+
+def _sites(blocks: Sequence[Block], root: str) -> str:
+    rows = []
+    for total in text.by_site(blocks):
+        block = total.first
+        rows.append(
+            f"<tr><td class='n'>{total.total:.0f} ms</td><td class='n'>{total.count}</td>"
+            f"<td class='n'>{total.longest:.0f} ms</td><td><code>{escape(text.place(block, root))}</code><br>"
+            f"<span class='quiet'>{escape(block.site.function)}</span></td><td>{escape(text.who(block))}</td>"
+            f"<td>{escape(text.doing(block))}</td><td>{escape(block.remedy)}</td></tr>"
+        )
+    head = "".join(f"<th>{each}</th>" for each in ("Total", "Count", "Longest", "Site", "Request", "What", "Instead"))
+    return f"<table id='sites'><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
+
+
+def _test(name: str, blocks: list[Block], root: str) -> str:
+    first = blocks[0].started
+    whole = max(block.started + block.wall_ms / 1000 for block in blocks) - first or 0.001
+    bars, details = [], []
+    for number, block in enumerate(blocks):
+        anchor = f"b{abs(hash((name, number)))}"
+        left = (block.started - first) / whole * 100
+        width = block.wall_ms / 10 / whole
+        title = escape(text.headline(block, root), quote=True)
+        bars.append(
+            f"<a class='{block.kind}' href='#{anchor}' style='left:{left:.2f}%;width:{width:.2f}%' title='{title}'></a>"
+        )
+        status = (
+            "" if block.status == "new" else f" <span class='quiet'>[{escape(block.allowed_by or block.status)}]</span>"
+        )
+        details.append(
+            f"<details id='{anchor}' class='block'><summary>{escape(text.headline(block, root))}{status}</summary>"
+            f"{_flame(block, root)}<pre>{escape(text.paragraph(block, root))}</pre></details>"
+        )
+    return (
+        f"<section class='test'><h2><code>{escape(name)}</code></h2><div class='line'>{''.join(bars)}</div>"
+        f"{''.join(details)}</section>"
+    )
+
+
+def _flame(block: Block, root: str) -> str:
+    stretches = block.stretches
+    pieces = [(each.start_ms, each.milliseconds, each.stack) for each in stretches] or [
+        (0.0, max(block.wall_ms, 0.001), block.stack)
+    ]
+    whole = max(start + took for start, took, _ in pieces) or 0.001
+    depth = max((len(stack) for _, _, stack in pieces), default=0)
+    cells = []
+    for level in range(depth):
+        run: tuple[float, float, Frame] | None = None
+        for start, took, stack in [*pieces, (whole, 0.0, ())]:
+            frame = stack[level] if level < len(stack) else None
+            if run is not None and frame is not None and (frame.file, frame.function) == (run[2].file, run[2].function):
+                run = (run[0], start + took, run[2])
+                continue
+            if run is not None:
+                cells.append(_cell(run, level, whole, root))
+            run = (start, start + took, frame) if frame is not None else None
+    return f"<div class='flame' style='height:{depth * 19 + 4}px'>{''.join(cells)}</div>"
+
+
+def _cell(run: tuple[float, float, Frame], level: int, whole: float, root: str) -> str:
+    start, end, frame = run
+    label = f"{frame.function} {relative(frame.file, root)}:{frame.line}"
+    owner = "user" if relative(frame.file, root) != frame.file else "other"
+    return (
+        f"<div class='{owner}' style='top:{level * 19 + 2}px;left:{start / whole * 100:.2f}%;"
+        f"width:{(end - start) / whole * 100:.2f}%' title='{escape(label, quote=True)} ({end - start:.0f} ms)'>"
+        f"{escape(label)}</div>"
+    )

@@ -41,7 +41,6 @@ class Slot:
     __slots__ = (
         "base",
         "closed",
-        "collecting",
         "collections",
         "deadline",
         "finishing",
@@ -77,7 +76,6 @@ class Slot:
         self.looks: list[tuple[Look, Any, Any]] = []  # (evidence, stack, scope)
         self.looked_at = 0  # the start of the slice that the looks belong to
         self.collections: list[tuple[int, int]] = []  # (when it ended, how long it took)
-        self.collecting: int | None = None
         self.scope: tuple[int, Any] | None = None  # the last request that began in this thread, and when
         self.named: list[Any] = []  # the named calls of the slice that began at `named_at`
         self.named_at = 0
@@ -112,6 +110,7 @@ class Slices:
         self.enter: Callable[[Any, Any], tuple[Slot, Any, int, int]]
         self.leave: Callable[[tuple[Slot, Any, int, int], Any], None]
         self._lock = threading.Lock()
+        self._collecting: Callable[[str, dict[str, int]], None] = lambda phase, info: None
 
     # ---- the thread's slot
 
@@ -222,6 +221,7 @@ class Slices:
         self._patched = _run
         ROOTS.add(_run.__code__)
         asyncio.events.Handle._run = _run  # type: ignore[method-assign]
+        self._collecting = _watch_collections()
         gc.callbacks.append(self._collecting)
 
     def limit(self, nanoseconds: int) -> None:
@@ -238,17 +238,24 @@ class Slices:
         for slot in list(self.slots.values()):
             self.close_slot(slot)
 
-    def _collecting(self, phase: str, info: dict[str, int], clock: Callable[[], int] = time.perf_counter_ns) -> None:
-        slot: Slot | None = getattr(_local, "slot", None)
-        if slot is None or slot.handle is None:
+
+def _watch_collections(clock: Callable[[], int] = time.perf_counter_ns) -> Callable[[str, dict[str, int]], None]:
+    """A callback of the garbage collector that notes the long collections of a slice. Most are short: it is quick."""
+    began = 0
+
+    def collecting(phase: str, info: dict[str, int]) -> None:
+        nonlocal began
+        if phase == "start":
+            began = clock()
             return
         now = clock()
-        if phase == "start":
-            slot.collecting = now
-        elif slot.collecting is not None:
-            took, slot.collecting = now - slot.collecting, None
-            if took > _LONG_COLLECTION:
+        took = now - began
+        if took > _LONG_COLLECTION:
+            slot: Slot | None = getattr(_local, "slot", None)
+            if slot is not None and slot.handle is not None:
                 slot.collections.append((now, took))
+
+    return collecting
 
 
 def local_slot() -> Slot | None:
