@@ -197,7 +197,7 @@ def _shown(code: CodeType) -> bool:
     return owner(code.co_filename) in ("user", "library", "standard")
 
 
-_COMPREHENSION = re.compile(r"(\.<locals>)?\.<(genexpr|listcomp|dictcomp|setcomp)>$")
+_NAMELESS = re.compile(r"((\.<locals>)?\.<(genexpr|listcomp|dictcomp|setcomp|lambda)>)+$")
 
 
 def frame_of(entry: Entry) -> Frame:
@@ -206,7 +206,7 @@ def frame_of(entry: Entry) -> Frame:
     if line == code.co_firstlineno:
         # The interpreter hands over where a function begins, at its `def`; what it does begins in its body.
         line = next((each for _, _, each in code.co_lines() if each is not None and each > line), line)
-    return Frame(code.co_filename, line, _COMPREHENSION.sub("", code.co_qualname))
+    return Frame(code.co_filename, line, _NAMELESS.sub("", code.co_qualname))
 
 
 def label(scope: Mapping[str, Any] | None) -> str | None:
@@ -238,37 +238,9 @@ def endpoint(scope: Mapping[str, Any] | None) -> Frame | None:
 
 def callee(entry: Entry) -> str:
     """What the instruction calls, as the source spells it: `hashlib.pbkdf2_hmac`. Empty where it calls nothing."""
-    import linecache
-
-    code, _line, instruction = entry
-    if instruction < 0:
-        return ""
-    positions = next((each for i, each in enumerate(code.co_positions()) if i == instruction // 2), None)
-    if positions is None or None in positions:
-        return ""
-    first, last, start, stop = positions
-    assert first is not None
-    assert last is not None
-    assert start is not None
-    assert stop is not None
-    lines = [linecache.getline(code.co_filename, number) for number in range(first, last + 1)]
-    if not lines or not lines[0]:
-        return ""
-    # Columns count bytes of UTF-8.
-    raw = [line.encode() for line in lines]
-    raw[-1] = raw[-1][:stop]
-    raw[0] = raw[0][start:]
-    text = b"".join(raw).decode(errors="replace")
-    return _called(text)
-
-
-def _called(expression: str) -> str:
     import ast
 
-    try:
-        node = ast.parse(expression.strip(), mode="eval").body
-    except (SyntaxError, ValueError):
-        return ""
+    node = _expression(entry)
     while isinstance(node, ast.Await):
         node = node.value
     if isinstance(node, ast.Call):
@@ -277,6 +249,61 @@ def _called(expression: str) -> str:
     if isinstance(node, ast.BinOp):
         return ast.unparse(node) if len(ast.unparse(node)) < 40 else ""
     return ""
+
+
+def in_thread(stack: Sequence[Entry], index: int) -> str:
+    """How the innermost coroutine of the user's hands its work over: `sum_of_squares, limit`. Empty for work of its own.
+
+    The arguments are shown as the source has them, where they are short.
+    """
+    import ast
+
+    for entry in stack[index:]:
+        code = entry[0]
+        if not code.co_flags & _ASYNC or owner(code.co_filename) != "user":
+            continue
+        node = _expression(entry)
+        if not isinstance(node, ast.Call):
+            return ""
+        parts = [ast.unparse(each) for each in (node.func, *node.args, *node.keywords)]
+        text = ", ".join(parts)
+        return text if len(text) < 60 else f"{parts[0]}, ..."
+    return ""
+
+
+def in_coroutine(stack: Sequence[Entry], index: int) -> bool:
+    """Whether the work stands in a coroutine itself, which no thread can run."""
+    return bool(stack[index][0].co_flags & _ASYNC)
+
+
+def _expression(entry: Entry) -> Any:
+    """The expression, as a tree, that the instruction belongs to; None where the source is not to be had."""
+    import ast
+    import linecache
+
+    code, _line, instruction = entry
+    if instruction < 0:
+        return None
+    positions = next((each for i, each in enumerate(code.co_positions()) if i == instruction // 2), None)
+    if positions is None or None in positions:
+        return None
+    first, last, start, stop = positions
+    assert first is not None
+    assert last is not None
+    assert start is not None
+    assert stop is not None
+    lines = [linecache.getline(code.co_filename, number) for number in range(first, last + 1)]
+    if not lines or not lines[0]:
+        return None
+    # Columns count bytes of UTF-8.
+    raw = [line.encode() for line in lines]
+    raw[-1] = raw[-1][:stop]
+    raw[0] = raw[0][start:]
+    text = b"".join(raw).decode(errors="replace")
+    try:
+        return ast.parse(text.strip(), mode="eval").body
+    except (SyntaxError, ValueError):
+        return None
 
 
 def called(stack: Sequence[Entry], index: int) -> str:

@@ -56,12 +56,20 @@ _COMPUTING: tuple[tuple[str, str], ...] = (
     (r"pickle|copy\.deepcopy|csv|xml|yaml|tomllib|lxml|bs4|jinja2|render",
      "await asyncio.to_thread({call}, ...), in smaller parts"),
 )  # fmt: skip
-_POOL = "a process pool: await loop.run_in_executor(ProcessPoolExecutor(), {function}, ...)"
+_COMPUTE = (
+    "await asyncio.to_thread({work}), which lets other requests run between; for long work in pure Python, which keeps"
+    " the GIL busy, a process pool: await loop.run_in_executor(ProcessPoolExecutor(), {work})"
+)
+_OWN_FUNCTION = "move this work out of the coroutine into a function, and await asyncio.to_thread(function, ...)"
 _MANY_WAITS = "await what waits, or await asyncio.to_thread({function}, ...)"
 
 
-def remedy(kind: str, call: str, function: str, leaf: str = "") -> str:
-    """The remedy, by kind, the call that the user's line makes, the user's function and the innermost call."""
+def remedy(kind: str, call: str, function: str, leaf: str = "", work: str = "", coroutine: bool = False) -> str:
+    """The remedy, by kind, the call that the user's line makes, the user's function and the innermost call.
+
+    `work` is the call that the innermost coroutine makes, as `asyncio.to_thread` takes it: `sum_of_squares, limit`;
+    `coroutine` tells that the work stands in the coroutine itself.
+    """
     function = function.rpartition(".")[2].strip("<>") or "function"
     table = _REMEDIES if kind == "waiting" else _COMPUTING
     for name in (call, leaf):
@@ -70,7 +78,9 @@ def remedy(kind: str, call: str, function: str, leaf: str = "") -> str:
                 return text.format(call=call or name, function=function, module=name.partition(".")[0])
     if kind == "waiting":
         return f"await asyncio.to_thread({call}, ...)" if call else _MANY_WAITS.format(function=function)
-    return _POOL.format(function=function)
+    if not work and coroutine:
+        return _OWN_FUNCTION
+    return _COMPUTE.format(work=work or f"{function}, ...")
 
 
 def rule(kind: str, call: str) -> str | None:
