@@ -113,7 +113,11 @@ def of_slice(late: Slice, verdict: Charge, told: set[tuple[str, int]]) -> tuple[
     kind = ("waiting" if waiting > cpu else "computing") if cpu or waiting else verdict.kind
     call = attribution.called(stack, place.index) if place.index is not None else _library_call(stack)
     leaf = f"{attribution.module_of(stack[0][0])}.{stack[0][0].co_qualname}"
-    block = _block(late, verdict, kind, _site(stack, place, scope), call, leaf)
+    site = _site(stack, place, scope)
+    work, coroutine = "", False
+    if place.index is not None:
+        work, coroutine = attribution.in_thread(stack, place.index), attribution.in_coroutine(stack, place.index)
+    block = _block(late, verdict, kind, site, call, remedy(kind, call, site.function, leaf, work, coroutine))
     block.region = place.region
     block.framework = place.framework
     block.chain = _frames(place.chain)
@@ -135,7 +139,7 @@ def _unseen(late: Slice, verdict: Charge) -> tuple[Block, Any] | None:
         if defined is None:
             return None
         site, framework = defined, True
-    block = _block(late, verdict, verdict.kind, site, "", "")
+    block = _block(late, verdict, verdict.kind, site, "", remedy(verdict.kind, "", site.function))
     if scope is not None:
         block.region = "lifespan" if scope.get("type") == "lifespan" else "request"
     block.framework = framework
@@ -143,13 +147,13 @@ def _unseen(late: Slice, verdict: Charge) -> tuple[Block, Any] | None:
     return block, scope
 
 
-def _block(late: Slice, verdict: Charge, kind: str, site: Frame, call: str, leaf: str) -> Block:
+def _block(late: Slice, verdict: Charge, kind: str, site: Frame, call: str, instead: str) -> Block:
     return Block(
         kind="waiting" if kind == "waiting" else "computing",
         site=site,
         call=call,
         named=False,
-        remedy=remedy(kind, call, site.function, leaf),
+        remedy=instead,
         wall_ms=verdict.wall / 1e6,
         cpu_ms=verdict.cpu / 1e6,
         charged_ms=verdict.total / 1e6,

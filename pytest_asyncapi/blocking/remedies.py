@@ -56,10 +56,7 @@ _COMPUTING: tuple[tuple[str, str], ...] = (
     (r"pickle|copy\.deepcopy|csv|xml|yaml|tomllib|lxml|bs4|jinja2|render",
      "await asyncio.to_thread({call}, ...), in smaller parts"),
 )  # fmt: skip
-_COMPUTE = (
-    "await asyncio.to_thread({work}), which lets other requests run between; for long work in pure Python, which keeps"
-    " the GIL busy, a process pool: await loop.run_in_executor(ProcessPoolExecutor(), {work})"
-)
+_COMPUTE = "await asyncio.to_thread({work}), or a process pool where it is long and pure Python (that keeps the GIL)"
 _OWN_FUNCTION = "move this work out of the coroutine into a function, and await asyncio.to_thread(function, ...)"
 _MANY_WAITS = "await what waits, or await asyncio.to_thread({function}, ...)"
 
