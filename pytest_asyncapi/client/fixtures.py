@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from pytest_asyncapi.runner import LoopAnchor
 
 
+PRIVATE_NAMES = {"pytest_asyncio.plugin:_function_scoped_runner": "pytest-asyncio 1.2 to 1.5"}
+
 _CHECKED = pytest.StashKey[Any]()  # the app that was found to be one
 
 
@@ -71,9 +73,8 @@ def _asyncapi_client_plan(request: pytest.FixtureRequest, asgi_app: ASGIApp) -> 
         and ("sqlalchemy" in sys.modules or "asyncpg" in sys.modules)
         and request.getfixturevalue("_asyncapi_database_plan") is not None
     )
-    has_redis = "redis" in sys.modules or "valkey" in sys.modules  # whose connections are to be closed in the loop
     anchor = None
-    if not own_loop or has_database or has_redis:
+    if not own_loop or has_database or not _begin_loop(request):
         anchor = request.getfixturevalue("_asyncapi_loop")
     request.getfixturevalue("_asyncapi_redis")
     if settings.block_network is not False:  # what the app asks for outside is answered, or refused
@@ -88,6 +89,18 @@ def _asyncapi_client_plan(request: pytest.FixtureRequest, asgi_app: ASGIApp) -> 
     plan = Plan(asgi_app, settings, anchor, shared, database)
     request.node.stash[RECORDER] = plan.recorder
     return plan
+
+
+def _begin_loop(request: pytest.FixtureRequest) -> bool:
+    """Have pytest-asyncio make the test's loop now, so that it outlives the sandbox, which closes connections in it.
+
+    An anchor does so too, and costs as much as the request of a small test. False where the name below is not there.
+    """
+    try:
+        request.getfixturevalue("_function_scoped_runner")
+    except pytest.FixtureLookupError:
+        return False
+    return True
 
 
 def _check(app: Any, config: pytest.Config) -> None:
