@@ -1,12 +1,32 @@
 """What all tests of the project share: pytester, and the event loop that an environment of tox asks for."""
 
+import contextlib
+import importlib
 import os
+import pkgutil
 
 import pytest
+
+import pytest_asyncapi
 
 pytest_plugins = ["pytester"]
 
 LOOP = os.environ.get("ASYNCAPI_TEST_LOOP", "asyncio")
+
+LIBRARIES = """
+    aiohttp aiosqlite asyncpg psycopg sqlalchemy sqlalchemy.ext.asyncio alembic.command redis redis.asyncio valkey
+    valkey.asyncio fakeredis aiocache cashews fastapi starlette.testclient uvicorn websockets wsproto httpx httpx2
+    httpx_ws respx jsonschema time_machine requests openai anthropic
+"""
+
+
+def pytest_configure() -> None:
+    """Import everything once. pytester forgets what its runs in this process import, and a second copy of a library
+    (or of a module of ours that has hooked one) next to the first would be hooked by nobody, or twice."""
+    ours = (module.name for module in pkgutil.walk_packages(pytest_asyncapi.__path__, "pytest_asyncapi."))
+    for name in (*LIBRARIES.split(), *ours):
+        with contextlib.suppress(ImportError):
+            importlib.import_module(name)
 
 
 @pytest.fixture(scope="session")
