@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from pytest_asyncapi.lazy import exports
 
 if TYPE_CHECKING:
+    from pytest_asyncapi.client import AsyncClient as AsyncClient
     from pytest_asyncapi.errors import AsyncAPIError as AsyncAPIError
     from pytest_asyncapi.errors import ConfigurationError as ConfigurationError
     from pytest_asyncapi.runner import fixture as fixture
@@ -13,6 +14,7 @@ __getattr__, __dir__, __all__ = exports(
     __name__,
     {
         "AsyncAPIError": ".errors",
+        "AsyncClient": ".client",
         "ConfigurationError": ".errors",
         "fixture": ".runner",
     },

@@ -5,9 +5,17 @@ All of them derive from `AsyncAPIError`, so that one `except` clause (or one `py
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class AsyncAPIError(Exception):
     """The base of every exception of this package."""
+
+
+def ours(excinfo: Any) -> bool:
+    """As a module's `__tracebackhide__`: pytest leaves out its frames when the error is one of ours, which speaks for
+    itself, and keeps them for every other error."""
+    return isinstance(excinfo.value, AsyncAPIError)
 
 
 class ConfigurationError(AsyncAPIError):

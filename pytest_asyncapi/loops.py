@@ -93,7 +93,7 @@ def _nobody_runs(item: pytest.Item, wanted: str) -> str:
             f"fixture {wanted!r} is asynchronous, and {item.name} is a unittest.TestCase method, which runs outside of"
             " pytest's async plugins (IsolatedAsyncioTestCase makes an event loop of its own).\n"
             "Make it a plain class or function, or open the client inside the test:"
-            " `async with pytest_asyncapi.client.open_client(app) as client`."
+            " `async with pytest_asyncapi.client.AsyncClient(app) as client`."
         )
     if item.get_closest_marker("trio") is not None:
         return f"fixture {wanted!r} works on asyncio only, and {item.name} is run by pytest-trio."

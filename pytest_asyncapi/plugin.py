@@ -156,6 +156,7 @@ def pytest_report_header(config: pytest.Config) -> str | None:
 def pytest_fixture_setup(
     fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest
 ) -> Generator[None, object, object]:
+    __tracebackhide__ = True
     runner.hand_over(fixturedef, request)
     try:
         return (yield)
@@ -166,6 +167,7 @@ def pytest_fixture_setup(
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_setup(item: pytest.Item) -> Generator[None, None, None]:
+    __tracebackhide__ = True
     if item.config.pluginmanager.has_plugin(_LOADED):
         settings.settings_of(item)  # a wrong marker fails the test, also when no fixture reads it
     try:

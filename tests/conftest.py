@@ -44,9 +44,13 @@ if LOOP == "uvloop":
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """The virtual clock works on asyncio's own loops only, and says so elsewhere."""
-    if LOOP == "asyncio":
-        return
-    clocked = [item for item in items if "asyncapi_virtual_clock" in getattr(item, "fixturenames", ())]
-    config.hook.pytest_deselected(items=clocked)
-    items[:] = [item for item in items if item not in clocked]
+    """Tests that take minutes run where they are asked for; the virtual clock works on asyncio's own loops only."""
+    left_out = [
+        item
+        for item in items
+        if (item.get_closest_marker("soak") and "soak" not in config.getoption("-m"))
+        or (LOOP != "asyncio" and "asyncapi_virtual_clock" in getattr(item, "fixturenames", ()))
+    ]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]

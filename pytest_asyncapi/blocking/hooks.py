@@ -92,11 +92,10 @@ def _test_rules(item: pytest.Item) -> None:
         raise pytest.fail.Exception(str(error), pytrace=False) from None
 
 
-@pytest.hookimpl(wrapper=True, tryfirst=True)
-def pytest_runtest_setup(item: pytest.Item) -> Generator[None, None, None]:
+@pytest.hookimpl(tryfirst=True)  # inside of pytest's own wrappers, whose teardown wants their set-up
+def pytest_runtest_setup(item: pytest.Item) -> None:
     item.config.stash[SESSION].phase("setup")
     _test_rules(item)
-    return (yield)
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

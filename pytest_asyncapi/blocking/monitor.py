@@ -46,7 +46,16 @@ class detect_blocking:
         self._recorder = Recorder(_seconds(threshold), rules=rules)
 
     async def __aenter__(self) -> detect_blocking:
-        return self.__enter__()
+        # The step that runs now began unseen: begin another one.
+        import asyncio
+
+        DETECTOR.listen(self._recorder)
+        try:
+            await asyncio.sleep(0)
+        except BaseException:
+            DETECTOR.forget(self._recorder)
+            raise
+        return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None

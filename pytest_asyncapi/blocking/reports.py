@@ -52,7 +52,9 @@ def rule_id(block: Block) -> str:
 
 def sarif(blocks: Sequence[Block], root: str) -> dict[str, Any]:
     results = []
-    for total in text.by_site(blocks):
+    new = [block for block in blocks if block.status == "new"]
+    meant = [block for block in blocks if block.status != "new"]
+    for total in (*text.by_site(new), *text.by_site(meant)):
         block = total.first
         result: dict[str, Any] = {
             "ruleId": rule_id(block),

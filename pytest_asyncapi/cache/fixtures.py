@@ -45,5 +45,11 @@ def _asyncapi_redis(request: pytest.FixtureRequest) -> Iterator[Sandbox]:
 @public_fixture
 async def redis_cache(_asyncapi_loop: Any, _asyncapi_redis: Sandbox) -> AsyncIterator[RedisCache]:
     """A `redis.asyncio.Redis` on the test's own server, and its control: advance, down, up, fail, commands, ..."""
-    async with _asyncapi_redis.client() as client:
+    try:
+        opened = _asyncapi_redis.client()
+    except ModuleNotFoundError as error:
+        from pytest_asyncapi.cache.versions import explain
+
+        raise pytest.fail.Exception(explain(error), pytrace=False) from None
+    async with opened as client:
         yield client

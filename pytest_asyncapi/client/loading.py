@@ -45,7 +45,7 @@ def load_app(name: str) -> ASGIApp:
                 f"asyncapi_app = {name!r}: {_kind(found)} has no attribute {part!r}{_suggestion(found, part)}"
             ) from None
     if target != name or _is_factory(found):
-        found = found()
+        found = _called(found, f"asyncapi_app = {name!r}")
     return checked(found, f"asyncapi_app = {name!r}")
 
 
@@ -61,6 +61,18 @@ def _module(name: str, module_name: str) -> Any:
             "pytest's `pythonpath` "
             '(for instance pythonpath = ["."] or ["src"])?'
         ) from None
+
+
+def _called(factory: Any, origin: str) -> Any:
+    __tracebackhide__ = True
+    if not callable(factory):
+        raise ConfigurationError(f"{origin}: {_short(factory)} is no factory, it cannot be called. Leave out the ()")
+    if _takes(factory, 0) is False:
+        raise ConfigurationError(
+            f"{origin}: the factory is called without arguments, but it is {factory.__name__}"
+            f"{inspect.signature(factory)}. Give them defaults, or call it in a fixture `asgi_app` of conftest.py"
+        )
+    return factory()
 
 
 def _kind(value: Any) -> str:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from pytest_asyncapi.errors import ConfigurationError
+from pytest_asyncapi.errors import ConfigurationError, ours
+
+__tracebackhide__ = ours
 
 BACKGROUND = ("wait", "defer", "detach")
 

@@ -6,7 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 from pytest_asyncapi.client.exchange import describe
-from pytest_asyncapi.errors import ConfigurationError
+from pytest_asyncapi.errors import ConfigurationError, ours
+
+__tracebackhide__ = ours
 
 _ABSENT: Any = object()
 

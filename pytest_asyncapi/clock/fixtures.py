@@ -18,7 +18,15 @@ if TYPE_CHECKING:
 async def virtual_clock(request: pytest.FixtureRequest, _asyncapi_loop: Any) -> AsyncIterator[VirtualClock]:
     """The event loop's time jumps to the next timer when nothing is ready: sleeps and time-outs cost nothing."""
     from pytest_asyncapi.clock.virtual import VirtualClock
+    from pytest_asyncapi.errors import ClockError
 
     settings = settings_of(request.node)
-    async with VirtualClock(settings.clock, wall=settings.clock_wall) as clock:  # type: ignore[arg-type]
+    clock = VirtualClock(settings.clock, wall=settings.clock_wall)  # type: ignore[arg-type]
+    try:
+        clock.start()
+    except ClockError as error:
+        raise pytest.fail.Exception(str(error), pytrace=False) from None
+    try:
         yield clock
+    finally:
+        clock.stop()

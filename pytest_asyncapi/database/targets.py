@@ -17,7 +17,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from pytest_asyncapi.errors import ForeignDatabase
+from pytest_asyncapi.errors import ForeignDatabase, ours
+
+__tracebackhide__ = ours
 
 __all__ = ["MARK", "MARK_QUERY", "Address", "Direct", "Fixed", "Redirect", "Target", "route", "routed"]
 

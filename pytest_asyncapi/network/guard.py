@@ -13,9 +13,11 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
-from pytest_asyncapi.errors import BlockedConnection
+from pytest_asyncapi.errors import BlockedConnection, ours
 from pytest_asyncapi.network import culprit
 from pytest_asyncapi.wire.hosts import Hosts, is_loopback, plain
+
+__tracebackhide__ = ours
 
 STACK: list[Guard] = []
 """The guards that are open; the innermost decides. It holds for all threads and tasks of the process."""

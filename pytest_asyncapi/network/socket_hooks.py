@@ -13,6 +13,9 @@ from typing import Any
 
 from pytest_asyncapi.network import guard as guards
 from pytest_asyncapi.wire.patches import Patches
+from pytest_asyncapi.errors import ours
+
+__tracebackhide__ = ours
 
 PRIVATE_NAMES = {
     "aiohttp.connector:TCPConnector._create_connection": "3.9 to 3.14",

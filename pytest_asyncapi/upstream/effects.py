@@ -8,10 +8,12 @@ from collections.abc import Callable
 from copy import copy
 from typing import Any
 
-from pytest_asyncapi.errors import UpstreamError
+from pytest_asyncapi.errors import UpstreamError, ours
 from pytest_asyncapi.upstream.fault import Fault
 from pytest_asyncapi.upstream.replies import Answer, Effect, Reply, to_reply
 from pytest_asyncapi.upstream.request import Request
+
+__tracebackhide__ = ours
 
 
 class Callback:

@@ -13,7 +13,7 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pytest_asyncapi.errors import UpstreamError
+from pytest_asyncapi.errors import UpstreamError, ours
 from pytest_asyncapi.upstream import documents
 from pytest_asyncapi.upstream.openapi_examples import NoExample, example_of
 from pytest_asyncapi.upstream.replies import Reply
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from pytest_asyncapi.upstream.request import Request
     from pytest_asyncapi.upstream.router import Upstream
     from pytest_asyncapi.upstream.routes import Route
+
+__tracebackhide__ = ours
 
 METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
 

@@ -8,8 +8,10 @@ from functools import cached_property
 from http import HTTPStatus
 from typing import Any
 
-from pytest_asyncapi.errors import UpstreamError
+from pytest_asyncapi.errors import UpstreamError, ours
 from pytest_asyncapi.upstream.fault import Fault
+
+__tracebackhide__ = ours
 
 REASONS = {status.value: status.phrase for status in HTTPStatus}
 BODILESS = frozenset({204, 304})

@@ -8,7 +8,7 @@ from os import PathLike
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol
 
-from pytest_asyncapi.errors import ContractError, UnmatchedRequest, UnusedRoute, UpstreamError
+from pytest_asyncapi.errors import ContractError, UnmatchedRequest, UnusedRoute, UpstreamError, ours
 from pytest_asyncapi.upstream import active, clients, explain
 from pytest_asyncapi.upstream.plan import Plan
 from pytest_asyncapi.upstream.request import Request
@@ -19,6 +19,8 @@ from pytest_asyncapi.wire.hosts import Hosts, is_loopback, plain
 
 if TYPE_CHECKING:
     from pytest_asyncapi.upstream.cassette import Cassette
+
+__tracebackhide__ = ours
 
 ROUTE_ARGUMENTS = (
     "params",

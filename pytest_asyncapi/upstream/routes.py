@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, SupportsIndex
 
-from pytest_asyncapi.errors import UpstreamError
+from pytest_asyncapi.errors import UpstreamError, ours
 from pytest_asyncapi.upstream import matching
 from pytest_asyncapi.upstream.effects import Callback, to_effect
 from pytest_asyncapi.upstream.fault import Fault
@@ -18,6 +18,8 @@ from pytest_asyncapi.upstream.urls import Template
 
 if TYPE_CHECKING:
     from pytest_asyncapi.upstream.router import Upstream
+
+__tracebackhide__ = ours
 
 
 class Call:

@@ -8,11 +8,13 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from pytest_asyncapi.errors import UpstreamError
+from pytest_asyncapi.errors import UpstreamError, ours
 from pytest_asyncapi.upstream.request import DEFAULT_PORTS, HTTP_SCHEME, Request
 
 if TYPE_CHECKING:
     from pytest_asyncapi.upstream.routes import Route
+
+__tracebackhide__ = ours
 
 _NAME = re.compile(r"\{(\w*)(:path)?\}")
 
@@ -94,7 +96,7 @@ def _pairs(pieces: list[str]) -> Iterator[tuple[str, str | None]]:
 def _check_scheme(url: str) -> None:
     scheme, sep, rest = url.partition("://")
     if not sep:
-        guess = url.lstrip("/") or "api.example.com/"
+        guess = f"api.example.com{url}" if url.startswith("/") and not url.startswith("//") else url.lstrip("/")
         raise UpstreamError(
             f"upstream URL {url!r} has no scheme: write 'https://{guess}' (or a compiled regular expression)."
         )

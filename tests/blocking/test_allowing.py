@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from pytest_asyncapi.blocking.allow import parse
+from pytest_asyncapi.blocking.allow import FORMS, parse
 from pytest_asyncapi.blocking.model import Block, Frame
 from pytest_asyncapi.errors import ConfigurationError
 
@@ -64,10 +64,7 @@ def test_what_is_no_pattern_is_an_error_that_lists_the_forms(pattern):
     with pytest.raises(ConfigurationError) as caught:
         parse(pattern, "asyncapi_blocking_allow")
 
-    assert str(caught.value).splitlines()[:2] == [
-        f"asyncapi_blocking_allow: {pattern!r} is no pattern of blocks. Write one of",
-        "    shop.reports.*              a module, a function or a class of it, by its dotted name (* and ? are wildcards)",
-    ]
+    assert str(caught.value) == f"asyncapi_blocking_allow: {pattern!r} is no pattern of blocks. Write one of\n{FORMS}"
 
 
 def test_the_fingerprint_survives_moved_lines_and_tells_functions_apart():
@@ -151,7 +148,12 @@ def test_the_marker_wants_a_reason(run):
     )
 
     result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines(["*missing a required argument: 'reason'*", "*Write it as *allow_blocking(*reason*)*"])
+    result.stdout.fnmatch_lines(
+        [
+            "@pytest.mark.allow_blocking missing 1 required keyword-only argument: 'reason'",
+            "Write it as @pytest.mark.allow_blocking([*]patterns: str, reason: str)",
+        ]
+    )
 
 
 def test_the_pragma_on_the_line(run, sleeping, pytester):

@@ -103,7 +103,7 @@ async def test_one(db, isolation, request):
     result.assert_outcomes(passed=3)
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 @pytest.mark.parametrize("kind", ["sqlite", "asyncpg", "psycopg"])
 def test_a_thousand_tests_grow_neither_memory_nor_connections(shop, kind):
     """Loops of their own, so that every test connects anew."""

@@ -208,7 +208,7 @@ def test_unittest(with_gadget: pytest.Pytester, quiet: tuple[str, ...], messages
         "fixture 'gadget' is asynchronous, and test_it is a unittest.TestCase method, which runs outside of pytest's"
         " async plugins (IsolatedAsyncioTestCase makes an event loop of its own).\n"
         "Make it a plain class or function, or open the client inside the test: `async with"
-        " pytest_asyncapi.client.open_client(app) as client`."
+        " pytest_asyncapi.client.AsyncClient(app) as client`."
     )
 
 

@@ -124,7 +124,7 @@ def test_the_newest_route_wins():
     ("url", "message"),
     [
         ("api.example.com/users", "upstream URL 'api.example.com/users' has no scheme: write 'https://api.example.com/users' (or a compiled regular expression)."),
-        ("/users", "upstream URL '/users' has no scheme: write 'https://users' (or a compiled regular expression)."),
+        ("/users", "upstream URL '/users' has no scheme: write 'https://api.example.com/users' (or a compiled regular expression)."),
         ("ftp://x/y", "upstream URL 'ftp://x/y': the scheme 'ftp' is none of http, https, ws, wss."),
         ("https:///users", "upstream URL 'https:///users' has no host."),
         ("https://x.test/{id}/{id}", "upstream URL 'https://x.test/{id}/{id}' has the name {id} twice: each name stands once."),

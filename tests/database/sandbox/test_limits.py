@@ -119,7 +119,7 @@ async def test_rolled_back_objects_expire(app, session):
     assert ada.email == "ada"
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads the memory of the process from /proc")
 async def test_a_thousand_tests(app):
     """In one loop, over kept links: neither memory nor connections nor prepared statements grow."""
