@@ -252,7 +252,7 @@ def callee(entry: Entry) -> str:
 
 
 def in_thread(stack: Sequence[Entry], index: int) -> str:
-    """How the innermost coroutine of the user's hands its work over: `sum_of_squares, limit`. Empty for work of its own.
+    """How the user's innermost coroutine hands its work over: `sum_of_squares, limit`. Empty for work of its own.
 
     The arguments are shown as the source has them, where they are short.
     """

@@ -1,0 +1,109 @@
+"""`--blocking-report=FILE`: JSON, SARIF and a page."""
+
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from pytest_asyncapi.blocking.model import Block
+
+BOTH = """
+async def test_sleep(client):
+    await client.get("/sleep")
+
+async def test_compute(client):
+    await client.get("/compute")
+
+async def test_meant(client, asyncapi_blocking):
+    with asyncapi_blocking.expected(reason="<meant>"):
+        await client.get("/sleep")
+"""
+
+
+@pytest.fixture
+def report(run, pytester):
+    """The report of a run in which an app sleeps, computes, and sleeps as expected."""
+
+    def report(name: str) -> Path:
+        run(BOTH, "--detect-blocking=report", f"--blocking-report={name}").stdout.fnmatch_lines([f"*{name}: written"])
+        return pytester.path / name
+
+    return report
+
+
+def test_json(report, line_of):
+    data = json.loads(report("blocks.json").read_text())
+
+    assert (data["version"], data["tool"], data["threshold_ms"]) == (1, "pytest-asyncapi", 20)
+    sleep, compute, meant = data["blocks"]
+    assert sleep["site"] == {"file": "app.py", "line": line_of("time.sleep(0.002)"), "function": "sleep"}
+    assert (sleep["call"], sleep["request"], sleep["test"]) == ("time.sleep", "GET /sleep", "test_it.py::test_sleep")
+    assert (compute["kind"], compute["limit_ms"], compute["status"]) == ("computing", 20, "new")
+    assert compute["cpu_ms"] >= 40
+    assert (meant["status"], meant["allowed_by"]) == ("allowed", "expected: <meant>")
+    assert sleep["fingerprint"] == meant["fingerprint"] != compute["fingerprint"]
+    sleep.pop("fingerprint")
+    assert Block.from_json(sleep).to_json() == Block.from_json(sleep).to_json()
+
+
+def test_sarif(report, line_of):
+    data = json.loads(report("blocks.sarif").read_text())
+
+    assert (data["version"], data["$schema"]) == ("2.1.0", "https://json.schemastore.org/sarif-2.1.0.json")
+    (run,) = data["runs"]
+    rules = {rule["id"] for rule in run["tool"]["driver"]["rules"]}
+    results = {(each["ruleId"], "suppressions" in each): each for each in run["results"]}
+    assert set(results) == {("blocking/call", False), ("blocking/cpu", False), ("blocking/call", True)}
+    assert {each["ruleId"] for each in run["results"]} <= rules
+    meant = results["blocking/call", True]
+    assert meant["level"] == "note"
+    assert meant["suppressions"] == [{"kind": "external", "justification": "expected: <meant>"}]
+    result = results["blocking/call", False]
+    assert result["level"] == "error"
+    assert result["locations"][0]["physicalLocation"] == {
+        "artifactLocation": {"uri": "app.py", "uriBaseId": "ROOT"},
+        "region": {"startLine": line_of("time.sleep(0.002)")},
+    }
+    assert result["message"]["text"].endswith("Instead: await asyncio.sleep(...)")
+    assert re.fullmatch("[0-9a-f]{20}", result["partialFingerprints"]["blockingSite/v1"])
+
+
+class Tags(HTMLParser):
+    """Which tags are open, and what stands in the page."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.found: list[tuple[str, dict]] = []
+        self.text = ""
+
+    def handle_starttag(self, tag, attrs):
+        self.found.append((tag, dict(attrs)))
+        if tag not in ("meta", "br"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text += data
+
+
+def test_html_is_one_page_with_a_timeline_and_a_flame_graph_of_each_test(report):
+    page = report("blocks.html").read_text()
+
+    tags = Tags()
+    tags.feed(page)
+    assert tags.open == []
+    assert not any(
+        name in ("src", "href") and not value.startswith("#") for _, a in tags.found for name, value in a.items()
+    )
+    classes = [attributes.get("class") for _, attributes in tags.found]
+    assert classes.count("test") == classes.count("line") == 3
+    assert classes.count("flame") == 3
+    anchors = {a["href"][1:] for tag, a in tags.found if tag == "a"}
+    assert anchors == {a["id"] for tag, a in tags.found if tag == "details"}
+    for shown in ("test_it.py::test_sleep", "GET /compute", "await asyncio.sleep(...)", "expected: <meant>", "in burn"):
+        assert shown in tags.text
