@@ -81,14 +81,16 @@ def remedy(kind: str, call: str, function: str, leaf: str = "", work: str = "", 
 
 
 def rule(kind: str, call: str) -> str | None:
-    """The rule of ruff's ASYNC family that finds such a call without running it."""
+    """The rule of ruff's ASYNC family that finds such a call in a coroutine, without running it."""
     for pattern, code in (
         (r"^time\.sleep$", "ASYNC251"),
-        (r"^(requests|urllib|httpx2?)", "ASYNC210"),
-        (r"^subprocess\.Popen$", "ASYNC220"),
-        (r"^(subprocess\.|os\.system|os\.popen)", "ASYNC221"),
+        (r"^(requests|urllib)", "ASYNC210"),
+        (r"^httpx\.", "ASYNC212"),
+        (r"^(subprocess\.Popen|os\.popen)$", "ASYNC220"),
         (r"^os\.wait", "ASYNC222"),
-        (r"^(open|pathlib)", "ASYNC230"),
+        (r"^(subprocess\.(?!Popen)|os\.system)", "ASYNC221"),
+        (r"^open$", "ASYNC230"),
+        (r"^pathlib\.", "ASYNC240"),
         (r"^input$", "ASYNC250"),
     ):
         if kind == "waiting" and re.search(pattern, call):

@@ -25,6 +25,8 @@ def who(block: Block) -> str:
         return block.request + (" (a task that it started)" if block.region == "task" else "")
     if block.region == "lifespan":
         return "the app's lifespan"
+    if block.test is None:
+        return "code outside of requests"
     return {"setup": "a fixture", "teardown": "a fixture"}.get(block.phase or "", "the test's own code")
 
 
@@ -74,7 +76,7 @@ def paragraph(block: Block, root: str) -> str:
         lines.append("  how it came there, outermost first:" + (f" (task {block.task!r})" if block.task else ""))
         lines += _way(block, root)
     lines.append(f"  instead: {block.remedy}")
-    found_by = rule(block.kind, block.call)
+    found_by = rule(block.kind, block.call) if block.site in block.chain else None  # ruff looks into coroutines only
     if found_by is not None:
         lines.append(f"  (ruff's rule {found_by} finds this one without a run)")
     if block.left_by is not None:

@@ -1,8 +1,11 @@
 """The detector without pytest: `detect_blocking()`, `BlockingMonitor`, and the calls that they patch meanwhile."""
 
 import asyncio
+import json
 import logging
+import os
 import queue
+import shutil
 import socket
 import subprocess
 import sys
@@ -14,6 +17,7 @@ import pytest
 from pytest_asyncapi.blocking import BlockingMonitor, detect_blocking
 from pytest_asyncapi.blocking.calls import Call
 from pytest_asyncapi.blocking.named import NamedCalls
+from pytest_asyncapi.blocking.remedies import rule
 from pytest_asyncapi.errors import ConfigurationError
 
 
@@ -111,6 +115,20 @@ async def test_work_of_the_coroutine_itself_wants_a_function_first():
     )
 
 
+async def test_ruffs_rule_is_named_only_where_ruff_looks():
+    async with detect_blocking() as blocks:
+        time.sleep(0.001)
+    async with detect_blocking() as hidden:
+        wait_in_a_function()
+
+    assert "(ruff's rule ASYNC251 finds this one without a run)" in str(blocks)
+    assert "finds this one without a run" not in str(hidden)
+
+
+def wait_in_a_function():
+    time.sleep(0.001)
+
+
 def run_a_process():
     subprocess.run([sys.executable, "-S", "-c", ""], check=True)
 
@@ -203,6 +221,7 @@ async def test_the_text_tells_the_story():
     async with detect_blocking() as blocks:
         time.sleep(0.001)
 
+    assert str(blocks).startswith("code outside of requests held the event loop for ")
     assert "waiting in time.sleep" in str(blocks)
     assert "instead: await asyncio.sleep(...)" in str(blocks)
 
@@ -264,6 +283,36 @@ def test_uvloop():
         runner.run(main())
 
     assert [(block.kind, block.call) for block in blocks] == [("waiting", "time.sleep"), ("computing", blocks[1].call)]
+
+
+@pytest.mark.parametrize(
+    ("code", "call"),
+    [
+        ("import time; time.sleep(1)", "time.sleep"),
+        ("import requests; requests.get('x')", "requests"),
+        ("import urllib.request; urllib.request.urlopen('x')", "urllib.request.urlopen"),
+        ("import httpx; client = httpx.Client(); client.get('x')", "httpx.Client"),
+        ("import subprocess; subprocess.run('x')", "subprocess.run"),
+        ("import subprocess; subprocess.Popen('x')", "subprocess.Popen"),
+        ("import os; os.popen('x')", "os.popen"),
+        ("import os; os.system('x')", "os.system"),
+        ("import os; os.waitpid(1, 0)", "os.waitpid"),
+        ("from pathlib import Path; Path('x').read_text()", "pathlib.Path.read_text"),
+        ("input()", "input"),
+    ],
+)
+def test_ruff_finds_it_by_the_rule_that_is_named(code, call):
+    ruff = shutil.which("ruff", path=os.path.dirname(sys.executable)) or shutil.which("ruff")
+    if ruff is None:
+        pytest.skip("ruff is not installed")
+    source = "async def f():\n" + "".join(f"    {line.strip()}\n" for line in code.split(";"))
+
+    found = subprocess.run(
+        [ruff, "check", "--isolated", "--select=ASYNC2", "--output-format=json", "-"],
+        input=source, capture_output=True, text=True,
+    )  # fmt: skip
+
+    assert {each["code"] for each in json.loads(found.stdout)} == {rule("waiting", call)}
 
 
 # ---- named calls
