@@ -180,6 +180,50 @@ async def test_calls_that_block_by_nature(function, call, remedy):
     assert remedy in found[call].remedy
 
 
+@pytest.mark.parametrize("library", ["httpx", "httpx2"])
+async def test_a_client_whose_network_is_mocked_is_named_by_its_entry_point(library):
+    module = pytest.importorskip(library)
+    async with detect_blocking(threshold=10) as blocks:
+        with module.Client(transport=module.MockTransport(lambda request: module.Response(204))) as client:
+            client.get("https://example.com")
+
+    assert [block.call for block in blocks] == [f"{library}.Client"]
+    assert blocks[0].remedy.startswith(f"the async client: async with {library}.AsyncClient() as client:")
+
+
+async def test_sqlalchemy_is_named_but_not_its_asyncio_extension():
+    sqlalchemy = pytest.importorskip("sqlalchemy")
+    pytest.importorskip("aiosqlite")
+    from sqlalchemy.ext.asyncio import create_async_engine
+
+    async with detect_blocking(threshold=10) as blocks:
+        engine = create_async_engine("sqlite+aiosqlite://")
+        async with engine.begin() as connection:
+            await connection.execute(sqlalchemy.text("SELECT 1"))
+        await engine.dispose()
+        assert list(blocks) == []
+        sync = sqlalchemy.create_engine("sqlite://")
+        with sync.connect() as connection:
+            connection.execute(sqlalchemy.text("SELECT 1"))
+        sync.dispose()
+
+    assert [block.call for block in blocks] == ["sqlalchemy.Engine.connect", "sqlalchemy.Connection.execute"]
+
+
+async def test_a_module_that_is_imported_later_is_patched_and_given_back(tmp_path, monkeypatch):
+    """`from time import sleep` too."""
+    (tmp_path / "late_sleeper.py").write_text("from time import sleep\n\n\ndef nap():\n    sleep(0.001)\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    async with detect_blocking() as blocks:
+        import late_sleeper  # type: ignore[import-not-found]
+
+        late_sleeper.nap()
+
+    assert [(block.call, block.site.function) for block in blocks] == [("time.sleep", "nap")]
+    assert late_sleeper.sleep is time.sleep
+    del sys.modules["late_sleeper"]
+
+
 async def test_what_waits_elsewhere_or_not_at_all_is_left_alone():
     event = threading.Event()
     event.set()

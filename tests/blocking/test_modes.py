@@ -221,6 +221,59 @@ def test_annotations_of_github(run, sleeping, monkeypatch, line_of):
     result.stdout.fnmatch_lines([f"::error file=app.py,line={line},title=Event loop blocked::GET /sleep blocked*"])
 
 
+def test_an_app_in_another_thread_is_seen(run):
+    """Starlette's TestClient runs the app in a loop of its own, in a thread."""
+    pytest.importorskip("starlette")
+    result = run(
+        """
+        from starlette.testclient import TestClient
+        from app import app
+
+        def test_sleep():
+            TestClient(app).get("/sleep")
+
+        def test_compute():
+            TestClient(app).get("/compute")
+        """,
+        "--detect-blocking",
+        "-W",
+        "ignore",
+    )
+
+    result.assert_outcomes(failed=2)
+    result.stdout.fnmatch_lines(["GET /sleep held the event loop*", "GET /compute held the event loop*"])
+
+
+def test_the_template_of_the_route_and_the_endpoint_are_told(run, pytester):
+    """FastAPI's and Starlette's routers know the request by its template."""
+    pytest.importorskip("fastapi")
+    pytester.makepyfile(
+        web="""
+        import time
+        from fastapi import FastAPI
+
+        app = FastAPI()
+
+        @app.get("/users/{number}")
+        async def user(number: int):
+            time.sleep(0.002)
+            return number
+        """
+    )
+    result = run(
+        """
+        async def test_user(client):
+            assert (await client.get("/users/7")).json() == 7
+            assert (await client.get("/users/8")).json() == 8
+        """,
+        "--detect-blocking=report",
+        "-o",
+        "asyncapi_app=web:app",
+    )
+
+    result.stdout.fnmatch_lines(["*web.py:8 in user  GET /users/{number}  waiting in time.sleep", "*2 times, at most*"])
+
+
 def test_the_markers_threshold(run):
     result = run(
         """
