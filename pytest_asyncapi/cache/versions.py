@@ -10,9 +10,10 @@ WORKS = "redis 5.0 to 8.1, fakeredis 2.40 (below 3), valkey 6"
 def explain(error: Exception | str) -> str:
     """What is installed, what works, and what to write."""
     found = ", ".join(f"{name} {_version(name)}" for name in ("redis", "fakeredis", "valkey"))
-    if isinstance(error, ModuleNotFoundError) and error.name in ("redis", "fakeredis"):
+    package = (error.name or "").partition(".")[0] if isinstance(error, ModuleNotFoundError) else ""
+    if package in ("redis", "fakeredis"):
         return (
-            f"redis_cache needs the package {error.name}, which is not installed: pip install 'pytest-asyncapi[redis]'"
+            f"redis_cache needs the package {package}, which is not installed: pip install 'pytest-asyncapi[redis]'"
             f" (installed: {found})"
         )
     return (

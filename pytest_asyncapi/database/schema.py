@@ -25,10 +25,12 @@ from typing import TYPE_CHECKING, Any
 from pytest_asyncapi.database import admin
 from pytest_asyncapi.database.queries import unlogged
 from pytest_asyncapi.database.targets import Fixed, Target, routed
-from pytest_asyncapi.errors import ConfigurationError, MissingDependency, SchemaError
+from pytest_asyncapi.errors import ConfigurationError, MissingDependency, SchemaError, ours
 
 if TYPE_CHECKING:
     from sqlalchemy import MetaData
+
+__tracebackhide__ = ours
 
 FORMS = (
     "  asyncapi_schema = package.module:Base.metadata     (SQLAlchemy metadata, or package.module:SQLModel.metadata)\n"
@@ -122,7 +124,7 @@ def _from_name(name: str) -> Source:
     module_name, colon, attribute = name.partition(":")
     if not colon or not module_name or not attribute:
         raise ConfigurationError(f"the schema of the test database cannot be {name!r}. It can be:\n{FORMS}")
-    value: Any = importlib.import_module(module_name)
+    value: Any = _module(name, module_name)
     for part in attribute.split("."):
         try:
             value = getattr(value, part)
@@ -131,6 +133,17 @@ def _from_name(name: str) -> Source:
                 f"the schema of the test database, {name!r}: {module_name} has no {attribute}. It can be:\n{FORMS}"
             ) from None
     return _from_object(value, name)
+
+
+def _module(name: str, module_name: str) -> Any:
+    try:
+        return importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
+            raise  # a module that this one imports: its own error
+        raise ConfigurationError(
+            f"the schema of the test database, {name!r}: there is no module {error.name!r}. It can be:\n{FORMS}"
+        ) from None
 
 
 def _from_object(value: Any, name: str | None) -> Source:

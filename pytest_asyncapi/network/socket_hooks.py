@@ -11,9 +11,9 @@ import socket
 from types import ModuleType
 from typing import Any
 
+from pytest_asyncapi.errors import ours
 from pytest_asyncapi.network import guard as guards
 from pytest_asyncapi.wire.patches import Patches
-from pytest_asyncapi.errors import ours
 
 __tracebackhide__ = ours
 

@@ -13,12 +13,15 @@ import ssl
 from types import ModuleType
 from typing import Any
 
+from pytest_asyncapi.errors import ours
 from pytest_asyncapi.upstream.active import current
 from pytest_asyncapi.upstream.fault import Fault
 from pytest_asyncapi.upstream.request import HTTP_SCHEME, Request
 from pytest_asyncapi.upstream.server import ServerConnection
 from pytest_asyncapi.wire.patches import Patches
 from pytest_asyncapi.wire.pipe import SERVER_ADDRESS, MemoryTransport, connect
+
+__tracebackhide__ = ours
 
 PRIVATE_NAMES = {
     "aiohttp.connector:BaseConnector.connect": "3.9 to 3.14",

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Iterator
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from pytest_asyncapi.errors import UpstreamError
+from pytest_asyncapi.errors import UpstreamError, ours
 from pytest_asyncapi.upstream.active import current
 from pytest_asyncapi.upstream.effects import as_exception
 from pytest_asyncapi.upstream.fault import Fault
@@ -23,6 +23,8 @@ from pytest_asyncapi.wire.patches import Patches
 
 if TYPE_CHECKING:
     from pytest_asyncapi.upstream.router import Upstream
+
+__tracebackhide__ = ours
 
 PRIVATE_NAMES = {
     f"{core}:{name}": versions

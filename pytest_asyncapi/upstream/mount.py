@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable
 from typing import TYPE_CHECKING, Any
 
-from pytest_asyncapi.errors import UpstreamError
+from pytest_asyncapi.errors import UpstreamError, ours
 from pytest_asyncapi.upstream.effects import Callback
 from pytest_asyncapi.upstream.replies import Reply
 from pytest_asyncapi.upstream.websocket import Conversation, WebSocket, WebSocketClosed
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from pytest_asyncapi.upstream.request import Request
     from pytest_asyncapi.upstream.router import Upstream
     from pytest_asyncapi.upstream.routes import Route
+
+__tracebackhide__ = ours
 
 App = Callable[..., Any]
 

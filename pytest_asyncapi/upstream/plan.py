@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
+from pytest_asyncapi.errors import ours
 from pytest_asyncapi.upstream.effects import Callback, answer_now, answer_of
 from pytest_asyncapi.upstream.fault import Fault
 from pytest_asyncapi.upstream.replies import Answer, Effect, Reply
@@ -13,6 +14,8 @@ if TYPE_CHECKING:
     from pytest_asyncapi.upstream.request import Request
     from pytest_asyncapi.upstream.router import Upstream
     from pytest_asyncapi.upstream.routes import Call
+
+__tracebackhide__ = ours
 
 
 class Plan:

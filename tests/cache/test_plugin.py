@@ -151,3 +151,21 @@ def test_nothing_listens_and_the_server_ends():
     server.stop()
     with socket.socket(socket.AF_UNIX) as probe, pytest.raises(FileNotFoundError):
         probe.connect(path)
+
+
+def test_without_redis_the_extra_is_named(project):
+    project.makeconftest("import sys\n\nsys.modules['redis'] = None")
+    project.makepyfile("async def test_it(redis_cache): pass")
+
+    result = project.runpytest_subprocess("-q")
+
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(
+        [
+            "*ERROR at setup of test_it*",
+            "redis_cache needs the package redis, which is not installed: pip install 'pytest-asyncapi[[]redis]'"
+            " (installed: *)",
+        ],
+        consecutive=True,
+    )
+    result.stdout.no_fnmatch_line("*Traceback*")

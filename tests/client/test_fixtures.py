@@ -146,6 +146,17 @@ def test_a_module_that_does_not_import(project):
             "asgiref.compatibility.guarantee_single_callable(app)",
         ),
         (
+            "shop:create()",
+            "def create(settings, debug=False): pass",
+            "asyncapi_app = 'shop:create()': the factory is called without arguments, but it is create(settings, "
+            "debug=False). Give them defaults, or call it in a fixture `asgi_app` of conftest.py",
+        ),
+        (
+            "shop:app()",
+            "app = 7",
+            "asyncapi_app = 'shop:app()': 7 is no factory, it cannot be called. Leave out the ()",
+        ),
+        (
             "shop:create",
             "async def create(): pass",
             "asyncapi_app = 'shop:create' gave a coroutine, not an app: an app is made by a plain function, or by an "

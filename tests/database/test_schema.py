@@ -257,6 +257,10 @@ def test_an_extension_that_the_wheel_does_not_have_is_explained():
     [
         ("nothing.sql", "the schema of the test database: there is no file {root}/nothing.sql. It can be:"),
         ("shop.models", "the schema of the test database cannot be 'shop.models'. It can be:"),
+        (
+            "no_such.models:Base",
+            "the schema of the test database, 'no_such.models:Base': there is no module 'no_such'. It can be:",
+        ),
         ("json:Base", "the schema of the test database, 'json:Base': json has no Base. It can be:"),
         (3, "the schema of the test database cannot be 3. It can be:"),
     ],
