@@ -250,4 +250,6 @@ async def test_held_by_names_what_holds(clock):
     await asyncio.sleep(0)
     assert clock.held_by == "a call in a thread"
     await task
+    while clock.held_by.startswith("thread"):  # the worker is on its way back to its queue
+        time.sleep(0.001)
     assert clock.held_by == ""
