@@ -121,12 +121,12 @@ async def client(_asyncapi_client_plan: Plan) -> AsyncIterator[AsyncClient]:
     """An httpx2 (or httpx) AsyncClient of the app, which runs in this process, its lifespan with it."""
     __tracebackhide__ = True
     from pytest_asyncapi.client.assembly import open_client
-    from pytest_asyncapi.errors import LifespanError
+    from pytest_asyncapi.errors import ConfigurationError, LifespanError
 
     manager = open_client(_asyncapi_client_plan)
     try:
         opened = await manager.__aenter__()
-    except LifespanError as error:  # it says all: the app has no traceback of its own
+    except (LifespanError, ConfigurationError) as error:  # it says all: the app has no traceback of its own
         raise pytest.fail.Exception(str(error), pytrace=False) from None
     try:
         yield opened

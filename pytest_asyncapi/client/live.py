@@ -24,7 +24,7 @@ from pytest_asyncapi.client.response import response_class
 from pytest_asyncapi.client.transport import TransportBase
 from pytest_asyncapi.client.waiting import wait_for
 from pytest_asyncapi.client.websocket import Channel, WebSocketExchange
-from pytest_asyncapi.errors import ClientError, ProtocolError, TruncatedResponse
+from pytest_asyncapi.errors import ConfigurationError, ProtocolError, TruncatedResponse
 
 ID_HEADER = b"x-asyncapi-exchange"
 _FROM_THE_CLIENT = ("client", "server", "scheme", "state")
@@ -42,8 +42,8 @@ class LiveServer:
     async def __aenter__(self) -> LiveServer:
         try:
             import uvicorn
-        except ImportError as error:
-            raise ClientError("--live needs uvicorn: pip install 'pytest-asyncapi[live]'") from error
+        except ImportError:
+            raise ConfigurationError("--live needs uvicorn: pip install 'pytest-asyncapi[live]'") from None
         # The protocol is named since asyncio sets TCP_NODELAY only where it is; without, each answer waits 40 ms.
         listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         listener.bind(("127.0.0.1", 0))

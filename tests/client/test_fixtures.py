@@ -646,3 +646,13 @@ def test_closed():
     anyio = "import pytest\n\n@pytest.fixture\ndef anyio_backend():\n    return 'asyncio'\n"
     result = project(shop=shop, mode="strict", ini="anyio_mode = auto", conftest=anyio, test_it=test).run(*live)
     result.assert_outcomes(passed=2)
+
+
+def test_live_without_uvicorn_names_the_extra(project):
+    shop = "import sys\n\nsys.modules['uvicorn'] = None\n\nasync def app(scope, receive, send): pass"
+
+    result = project(shop=shop, test_it=ONE_TEST).run("--live", process=True)
+
+    result.assert_outcomes(errors=1)
+    assert "\n--live needs uvicorn: pip install 'pytest-asyncapi[live]'\n" in text_of(result)
+    assert "Traceback" not in text_of(result)
