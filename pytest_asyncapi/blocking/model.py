@@ -81,8 +81,12 @@ class Block:
         return self.charged_ms
 
     def fingerprint(self, root: str) -> str:
-        """The same for the same defect after lines moved: path, function, call."""
-        text = "\0".join((relative(self.site.file, root), self.site.function, self.call or self.kind))
+        """The same for the same defect after lines moved: path, function, call.
+
+        What a function computes is one defect: the samples of one run show another of its calls than those of the next.
+        """
+        what = self.call if self.call and (self.named or self.kind == "waiting") else self.kind
+        text = "\0".join((relative(self.site.file, root), self.site.function, what))
         return hashlib.sha256(text.encode()).hexdigest()[:20]
 
     def to_json(self) -> dict[str, Any]:

@@ -77,6 +77,14 @@ def test_the_fingerprint_survives_moved_lines_and_tells_functions_apart():
     assert block().fingerprint("/project") == elsewhere.fingerprint("/elsewhere")
 
 
+def test_the_fingerprint_of_work_does_not_hang_on_the_sample():
+    """One run sees a function in one of its calls, the next in another."""
+    one = block(kind="computing", named=False, call="json.dumps")
+    other = block(kind="computing", named=False, call="sorted")
+
+    assert one.fingerprint("/project") == other.fingerprint("/project") != block().fingerprint("/project")
+
+
 def test_an_ini_rule_allows_and_an_unused_one_is_named(run, sleeping):
     rules = "asyncapi_blocking_allow =\n    app.sleep  # a demonstration\n    jinja2.*\n"
 
