@@ -138,3 +138,7 @@ def main() -> None:
     print(table("httpx2, 100 requests", ratios(httpx_cases(benches, httpx2, "httpcore2"))))
     print(table("enter and exit with one route", ratios(enter_and_exit(benches), number=50)))
     print(table("httpx2, 100 requests, many routes", ratios(many_routes(benches))))
+
+
+if __name__ == "__main__":
+    main()
