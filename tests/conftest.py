@@ -11,6 +11,10 @@ import pytest_asyncapi
 
 pytest_plugins = ["pytester"]
 
+# The runs of pytester print what a developer's terminal shows: pytest shortens nothing where these are set.
+for name in ("CI", "BUILD_NUMBER", "GITHUB_ACTIONS"):
+    os.environ.pop(name, None)
+
 LOOP = os.environ.get("ASYNCAPI_TEST_LOOP", "asyncio")
 
 LIBRARIES = """

@@ -233,7 +233,7 @@ async def test_more_isolation_is_warned_of(app, sandbox):
     with pytest.warns(SandboxWarning) as caught:
         await ask_twice()
 
-    (warning,) = [str(warning.message) for warning in caught]
+    (warning,) = [str(warning.message) for warning in caught if warning.category is SandboxWarning]
     assert warning == (
         "the app asks for SERIALIZABLE; in the sandbox its transaction is a savepoint under READ COMMITTED. "
         '@pytest.mark.db(isolation="commit") shows the real thing.'
