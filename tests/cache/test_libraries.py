@@ -62,7 +62,7 @@ async def test_aiocache_decorator_expires(redis_cache):
 
 
 @pytest.mark.usefixtures("lua")
-async def test_aiocache_stampede_and_optimistic_locks(redis_cache):
+async def test_aiocache_stampede_and_optimistic_locks(redis_cache, engine):
     from aiocache import Cache, cached_stampede
     from aiocache.lock import OptimisticLock, OptimisticLockError
 
@@ -75,7 +75,9 @@ async def test_aiocache_stampede_and_optimistic_locks(redis_cache):
         return "value"
 
     assert set(await asyncio.gather(*(slow() for _ in range(5)))) == {"value"}
-    assert calls == [1]
+    # Over a real connection aiocache lets in who asks while the lock's holder still waits for the answer to its SET:
+    # only then does RedLock note the event that the others wait for.
+    assert calls == [1] or (engine == "server" and len(calls) < 5)
     await slow.cache.close()
 
     async with Cache(Cache.REDIS, endpoint="cache.example.com") as cache:
