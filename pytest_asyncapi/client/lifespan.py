@@ -9,6 +9,7 @@ from typing import Any
 from pytest_asyncapi.asgi import ASGIApp, Message
 from pytest_asyncapi.client.checks import kind_of
 from pytest_asyncapi.client.exchange import describe
+from pytest_asyncapi.client.reopening import ClosingWatch
 from pytest_asyncapi.client.waiting import debugger_attached, end_task, shielded, wait_for, wake, where
 from pytest_asyncapi.errors import LifespanError, ProtocolError, WrongLoopError
 
@@ -53,6 +54,7 @@ class Lifespan:
         self.unsupported: BaseException | None = None
         self.loop: asyncio.AbstractEventLoop | None = None
         self.task: asyncio.Task[None] | None = None
+        self._watch = ClosingWatch()
         self._events: asyncio.Queue[Message]
         self._received = False
         self._phase = "new"
@@ -96,15 +98,17 @@ class Lifespan:
     async def startup(self) -> Lifespan:
         """Run the app's start-up. Raises the app's own exception, or LifespanError."""
         __tracebackhide__ = True
+        self._watch.start()
         self.loop = asyncio.get_running_loop()
         self._events = asyncio.Queue()
         self._events.put_nowait({"type": "lifespan.startup"})
         self._phase = "starting"
         context = contextvars.Context() if self.shared else contextvars.copy_context()
         self.task = self.loop.create_task(self._run(), name="asgi lifespan", context=context)
-        self.task.add_done_callback(lambda _: wake(self._waiter))
+        self.task.add_done_callback(self._ended)
         try:
-            await self._wait("start-up", self.startup_timeout)
+            with self._watch.changing():
+                await self._wait("start-up", self.startup_timeout)
         except asyncio.CancelledError:
             await self._end()
             raise
@@ -115,6 +119,10 @@ class Lifespan:
         else:
             self._take_as_unsupported()
         return self
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._watch.end()
+        wake(self._waiter)
 
     def _take_as_unsupported(self) -> None:
         __tracebackhide__ = True
@@ -161,11 +169,12 @@ class Lifespan:
             raise self._died()
         self._phase = "stopping"
         self._events.put_nowait({"type": "lifespan.shutdown"})
-        await self._wait("shut-down", self.shutdown_timeout)
-        if self._phase == "failed":
-            await self._raise_failure("shut-down")
-        if not self.task.done():
-            await asyncio.wait({self.task}, timeout=self.shutdown_timeout)
+        with self._watch.changing():
+            await self._wait("shut-down", self.shutdown_timeout)
+            if self._phase == "failed":
+                await self._raise_failure("shut-down")
+            if not self.task.done():
+                await asyncio.wait({self.task}, timeout=self.shutdown_timeout)
         exc = self._exception()
         await self._end()
         if exc is not None:
