@@ -8,6 +8,7 @@ import warnings
 from typing import Any
 
 from pytest_asyncapi.asgi import ASGIApp, Message, Scope, current_scope
+from pytest_asyncapi.client.hints import add_hint
 from pytest_asyncapi.client.options import Options
 from pytest_asyncapi.client.waiting import debugger_attached, end_task, shielded, tasks_with, wait_for, wake, where
 from pytest_asyncapi.errors import AppCancelled, AppTimeout, ProtocolError, ProtocolWarning
@@ -108,6 +109,7 @@ class Exchange:
         self.exc_seen = True
         if isinstance(exc, asyncio.CancelledError):
             raise AppCancelled(f"{self.label}: the app's task was cancelled from inside") from exc
+        add_hint(exc)
         raise exc
 
     def noticed_departure(self) -> bool:
