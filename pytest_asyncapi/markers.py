@@ -5,8 +5,9 @@ class's, its module's), each argument is taken from the nearest that gives it.
 """
 
 import inspect
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any, Literal, get_args, get_origin
 
 import pytest
 
@@ -16,9 +17,9 @@ from pytest_asyncapi.settings import OPTIONS, Settings, ini_key
 def client(
     *,
     raise_app_exceptions: bool | None = None,
-    background: str | None = None,
+    background: Literal["wait", "defer", "detach"] | None = None,
     base_url: str | None = None,
-    lifespan: str | None = None,
+    lifespan: Literal["auto", "function", "off"] | None = None,
     read_timeout: str | float | None = None,
     strict: bool | None = None,
 ) -> dict[str, Any]:
@@ -33,23 +34,27 @@ def client(
     }
 
 
-def db(*, isolation: str | None = None, max_queries: int | None = None) -> dict[str, Any]:
+def db(
+    *, isolation: Literal["rollback", "commit", "database"] | None = None, max_queries: int | None = None
+) -> dict[str, Any]:
     """the test's database: isolation="rollback"|"commit"|"database", and how many queries it may make."""
     return {"isolation": isolation, "max_queries": max_queries}
 
 
-def redis_cache(*, engine: str | None = None) -> dict[str, Any]:
+def redis_cache(*, engine: Literal["memory", "server"] | None = None) -> dict[str, Any]:
     """what answers the test's Redis commands: engine="memory"|"server"."""
     return {"redis_engine": engine}
 
 
-def virtual_clock(*, mode: str | None = None, wall: Any = None) -> dict[str, Any]:
+def virtual_clock(
+    *, mode: Literal["jump", "frozen", "running"] | None = None, wall: bool | str | datetime | None = None
+) -> dict[str, Any]:
     """how the test's virtual clock moves: mode="jump"|"frozen"|"running"; wall=True or a date moves time.time() too."""
     return {"clock": mode, "clock_wall": wall}
 
 
 def upstream(
-    *, strict: bool | None = None, allow: Iterable[str] | None = None, assert_all_called: bool | None = None
+    *, strict: bool | None = None, allow: str | list[str] | None = None, assert_all_called: bool | None = None
 ) -> dict[str, Any]:
     """the test's upstreams: do unanswered requests and unused routes fail it, and which hosts may it reach."""
     return {
@@ -110,10 +115,33 @@ def _arguments(marker: Callable[..., dict[str, Any]], mark: pytest.Mark) -> dict
     try:
         return marker(*mark.args, **mark.kwargs)
     except TypeError as error:
-        signature = inspect.signature(marker).replace(return_annotation=inspect.Signature.empty)
-        name = f"@pytest.mark.{marker.__name__}"
         wrong = str(error).partition(" ")[2]
-        raise pytest.fail.Exception(f"{name} {wrong}\nWrite it as {name}{signature}", pytrace=False) from None
+        message = f"@pytest.mark.{marker.__name__} {wrong}\nWrite it as {_usage(marker)}"
+        raise pytest.fail.Exception(message, pytrace=False) from None
+
+
+def _usage(marker: Callable[..., dict[str, Any]]) -> str:
+    """How a marker is written, with the values that each argument takes."""
+    signature = inspect.signature(marker)
+    written = [
+        f"*{name}" if each.kind is inspect.Parameter.VAR_POSITIONAL else f"{name}={_values(each.annotation)}"
+        for name, each in signature.parameters.items()
+    ]
+    optional = all(each.default is None for each in signature.parameters.values())
+    return f"@pytest.mark.{marker.__name__}({', '.join(written)})" + (
+        ", every argument by name, and only those that you need" if optional else ""
+    )
+
+
+def _values(annotation: Any) -> str:
+    """A type as a user would write its values: `"memory"|"server"`, `bool`, `str|float`."""
+    if get_origin(annotation) is Literal:
+        return "|".join(f'"{each}"' for each in get_args(annotation))
+    if isinstance(annotation, type) and not get_args(annotation):
+        return annotation.__name__
+    if get_origin(annotation) is list:
+        return f"[{_values(get_args(annotation)[0])}, ...]"
+    return "|".join(_values(each) for each in get_args(annotation) if each is not type(None))
 
 
 def _parsed(marker: Callable[..., dict[str, Any]], name: str, raw: Any) -> Any:

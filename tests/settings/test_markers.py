@@ -99,17 +99,38 @@ def test_lists_add_up(settings_in: SettingsOf) -> None:
         (
             'db(level="commit")',
             "@pytest.mark.db got an unexpected keyword argument 'level'\n"
-            "Write it as @pytest.mark.db(*, isolation: str | None = None, max_queries: int | None = None)",
+            'Write it as @pytest.mark.db(isolation="rollback"|"commit"|"database", max_queries=int), every argument by'
+            " name, and only those that you need",
         ),
         (
             'db("commit")',
             "@pytest.mark.db takes 0 positional arguments but 1 was given\n"
-            "Write it as @pytest.mark.db(*, isolation: str | None = None, max_queries: int | None = None)",
+            'Write it as @pytest.mark.db(isolation="rollback"|"commit"|"database", max_queries=int), every argument by'
+            " name, and only those that you need",
         ),
         (
             'allow_blocking("shop")',
             "@pytest.mark.allow_blocking missing 1 required keyword-only argument: 'reason'\n"
-            "Write it as @pytest.mark.allow_blocking(*patterns: str, reason: str)",
+            "Write it as @pytest.mark.allow_blocking(*patterns, reason=str)",
+        ),
+        (
+            "client(timeout=5)",
+            "@pytest.mark.client got an unexpected keyword argument 'timeout'\n"
+            'Write it as @pytest.mark.client(raise_app_exceptions=bool, background="wait"|"defer"|"detach",'
+            ' base_url=str, lifespan="auto"|"function"|"off", read_timeout=str|float, strict=bool), every argument by'
+            " name, and only those that you need",
+        ),
+        (
+            "upstream(hosts=[])",
+            "@pytest.mark.upstream got an unexpected keyword argument 'hosts'\n"
+            "Write it as @pytest.mark.upstream(strict=bool, allow=str|[str, ...], assert_all_called=bool), every"
+            " argument by name, and only those that you need",
+        ),
+        (
+            "virtual_clock(speed=2)",
+            "@pytest.mark.virtual_clock got an unexpected keyword argument 'speed'\n"
+            'Write it as @pytest.mark.virtual_clock(mode="jump"|"frozen"|"running", wall=bool|str|datetime), every'
+            " argument by name, and only those that you need",
         ),
         (
             'db(isolation="none")',
