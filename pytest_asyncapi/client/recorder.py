@@ -3,23 +3,16 @@
 from __future__ import annotations
 
 import collections
-import re
 import shlex
 from typing import TYPE_CHECKING, Any
+
+from pytest_asyncapi.masking import masked, masked_header
 
 if TYPE_CHECKING:
     from pytest_asyncapi.client.exchange import Exchange
 
 KEPT = 5  # requests
 SHOWN = 1000  # characters of a body
-MASK = "***"
-
-_SECRET = r"password|passwd|passphrase|secret|token|api[-_]?key|access[-_]?key|private[-_]?key|authorization|session"
-_SECRET_HEADER = re.compile(rf"(?:{_SECRET}|cookie|auth|signature)", re.IGNORECASE)
-_JSON_FIELD = re.compile(rf'("[^"]*(?:{_SECRET})[^"]*"\s*:\s*)("(?:[^"\\]|\\.)*"?|[^,\]}}\s]+)', re.IGNORECASE)
-_FORM_FIELD = re.compile(rf"((?:^|[?&;])[^=&?;\s]*(?:{_SECRET})[^=&?;\s]*=)[^&;\s#]*", re.IGNORECASE)
-_USER_INFO = re.compile(r"(://[^/@\s:]*):[^/@\s]*@")
-_SCHEME = re.compile(r"^(Basic|Bearer|Digest|Token)\s", re.IGNORECASE)
 _DULL = ("host", "accept", "accept-encoding", "connection", "user-agent", "content-length")
 
 
@@ -42,21 +35,6 @@ class Recorder:
             parts.append(f"(the last {len(self._entries)} of {self.count} requests)")
         parts.extend(f"{_curl(request)}\n{_outcome(exchange)}" for request, exchange in self._entries)
         return "\n\n".join(parts)
-
-
-def masked(text: str) -> str:
-    """The text with the values of secrets replaced."""
-    text = _JSON_FIELD.sub(rf'\1"{MASK}"', text)
-    text = _FORM_FIELD.sub(rf"\1{MASK}", text)
-    return _USER_INFO.sub(rf"\1:{MASK}@", text)
-
-
-def masked_header(name: str, value: str) -> str:
-    """The value of a header, or its mask."""
-    if not _SECRET_HEADER.search(name):
-        return masked(value)
-    scheme = _SCHEME.match(value)
-    return f"{scheme.group(0)}{MASK}" if scheme else MASK
 
 
 def cut(data: bytes, content_type: str = "") -> str:

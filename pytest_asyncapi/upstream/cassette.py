@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_asyncapi.errors import CassetteError
+from pytest_asyncapi.masking import SECRETS, Masker
 from pytest_asyncapi.upstream import documents, real
 from pytest_asyncapi.upstream.effects import Callback
-from pytest_asyncapi.upstream.masking import SECRETS, Masker
 from pytest_asyncapi.upstream.replies import Reply
 
 if TYPE_CHECKING:

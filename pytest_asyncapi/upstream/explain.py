@@ -6,6 +6,8 @@ from collections.abc import Iterable, Sequence
 from difflib import SequenceMatcher
 from typing import TYPE_CHECKING
 
+from pytest_asyncapi.masking import masked
+
 if TYPE_CHECKING:
     from pytest_asyncapi.upstream.request import Request
     from pytest_asyncapi.upstream.routes import Call, Route
@@ -15,7 +17,7 @@ SHOWN = 3
 
 def unmatched(request: Request, routes: Sequence[Route]) -> str:
     """Why no route answers, with the nearest routes first."""
-    lines = [f"no upstream route answers {request.method} {request.url} (sent by {request.client})"]
+    lines = [f"no upstream route answers {request.method} {masked(request.url)} (sent by {request.client})"]
     near = []
     for route in routes:
         if differs := route.differs(request):
@@ -35,7 +37,7 @@ def _likeness(request: Request, route: Route) -> float:
 
 
 def _suggestion(request: Request) -> str:
-    url = request.url.partition("?")[0]
+    url = masked(request.url.partition("?")[0])
     if request.is_websocket:
         return f"upstream.ws({url!r})"
     verb = request.method.lower()
@@ -55,7 +57,7 @@ def wrong_count(what: str, times: int | None, calls: Sequence[Call], everything:
 
 
 def _history(calls: Sequence[Call]) -> list[str]:
-    return [f"  upstream was asked: {call.request.method} {call.request.url} -> {call.outcome}" for call in calls[-10:]]
+    return [f"  upstream was asked: {call.request.method} {masked(call.request.url)} -> {call.outcome}" for call in calls[-10:]]
 
 
 def report(calls: Sequence[Call]) -> str:
@@ -64,7 +66,7 @@ def report(calls: Sequence[Call]) -> str:
     for call in calls:
         request = call.request
         route = f" by {call.route!r}" if call.route is not None else " by no route"
-        lines.append(f"{request.method} {request.url} ({request.client}) -> {call.outcome}{route}")
+        lines.append(f"{request.method} {masked(request.url)} ({request.client}) -> {call.outcome}{route}")
         if request.content:
             lines.append(f"    body: {_shown(request.content)}")
     return "\n".join(lines)
@@ -72,7 +74,7 @@ def report(calls: Sequence[Call]) -> str:
 
 def _shown(content: bytes, limit: int = 400) -> str:
     try:
-        text = content.decode()
+        text = masked(content.decode())
     except UnicodeDecodeError:
         return f"{len(content)} bytes, {content[:40]!r}"
     return text if len(text) <= limit else f"{text[:limit]}... ({len(text)} characters)"

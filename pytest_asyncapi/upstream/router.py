@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from pytest_asyncapi.errors import ContractError, UnmatchedRequest, UnusedRoute, UpstreamError, ours
+from pytest_asyncapi.masking import masked
 from pytest_asyncapi.upstream import active, clients, explain
 from pytest_asyncapi.upstream.plan import Plan
 from pytest_asyncapi.upstream.request import Request
@@ -233,7 +234,7 @@ class Upstream(RouterSpellings):
         return error
 
     def _broken_contract(self, route: Route, request: Request, why: str) -> ContractError:
-        error = ContractError(f"{request.method} {request.url} breaks the contract of {route!r}: {why}")
+        error = ContractError(f"{request.method} {masked(request.url)} breaks the contract of {route!r}: {why}")
         self.problems.append(str(error))
         return error
 
