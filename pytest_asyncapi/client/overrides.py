@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -42,7 +43,8 @@ class Override:
 class Overrides:
     """`override(dependency, value)`: the app's endpoints get `value` instead, until the end of the test.
 
-    `override(dependency, using=function)` replaces it by another dependency, with parameters and clean-up of its own.
+    `override(dependency, using=function)` replaces it by another dependency, with parameters and clean-up of its own; a
+    function as `value` is refused, since it is most often meant so.
     `app=` names another app than the one under test, such as a mounted one.
     """
 
@@ -67,6 +69,13 @@ class Overrides:
             raise ConfigurationError(
                 f"override(): {dependency!r} is not a dependency: give the function that the endpoints depend on"
             )
+        if inspect.isroutine(value):  # as in `app.dependency_overrides[get_user] = get_test_user`
+            name = _name(value)
+            raise ConfigurationError(
+                f"override(): the value is a function, which the endpoints would get uncalled. "
+                f"Write override({_name(dependency)}, using={name}) to have it called; "
+                f"where they shall get the function itself: using=lambda: {name}"
+            )
         replacement = using if using is not None else lambda: value
         override = Override(_table(app if app is not None else self._app()), dependency, replacement)
         self._active.append(override)
@@ -76,6 +85,11 @@ class Overrides:
         """Undo every replacement, the last first."""
         while self._active:
             self._active.pop().undo()
+
+
+def _name(function: Any) -> str:
+    name: str = getattr(function, "__name__", repr(function))
+    return "function" if name == "<lambda>" else name
 
 
 def _table(app: Any) -> dict[Any, Any]:

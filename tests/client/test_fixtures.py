@@ -498,6 +498,13 @@ def test_wrong(override):
         "override(get_user, using=get_test_user)"
     )
     with pytest.raises(ConfigurationError) as raised:
+        override(shop.get_user, lambda: "ada")
+    assert str(raised.value) == (
+        "override(): the value is a function, which the endpoints would get uncalled. "
+        "Write override(get_user, using=function) to have it called; "
+        "where they shall get the function itself: using=lambda: function"
+    )
+    with pytest.raises(ConfigurationError) as raised:
         override("get_user", 1)
     assert str(raised.value) == (
         "override(): 'get_user' is not a dependency: give the function that the endpoints depend on"
