@@ -19,6 +19,8 @@ from pytest_asyncapi import loops, markers, runner, settings
 FIXTURES = ("client", "database", "cache", "clock", "upstream", "network", "blocking")
 HOOKS = ("client", "database", "cache", "upstream", "network")
 
+INIT = "--asyncapi-init"
+
 _LOADED = "asyncapi-loops"
 _SHORT_NAMES = "asyncapi-short-names"
 _SHORT_NAMES_BY_CONFTEST = pytest.StashKey[bool]()
@@ -26,13 +28,49 @@ _SHORT_NAMES_BY_CONFTEST = pytest.StashKey[bool]()
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     settings.add_options(parser)
+    parser.getgroup("asyncapi").addoption(
+        INIT,
+        dest="asyncapi_init",
+        nargs="?",
+        const="show",
+        default=None,
+        metavar="MODE",
+        help="look at the project, print its configuration and a first test, and stop; with --write, put them in place",
+    )
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_load_initial_conftests(early_config: pytest.Config, parser: pytest.Parser, args: list[str]) -> None:
-    if settings.complete_bare_flags(args):
+    asked = _complete_init(args)
+    if settings.complete_bare_flags(args) or asked:
         # The path behind the bare flag was taken for its value: read the paths again, for the first conftest files.
         early_config.known_args_namespace = parser.parse_known_args(args, namespace=copy.copy(early_config.option))
+    if asked:
+        early_config.known_args_namespace.noconftest = True  # they may not be importable before there are settings
+
+
+@pytest.hookimpl(wrapper=True, specname="pytest_load_initial_conftests")
+def pytest_after_initial_conftests(early_config: pytest.Config, parser: pytest.Parser) -> Generator[None, None, None]:
+    yield
+    settings.add_switches(early_config, parser)
+
+
+def _complete_init(args: list[str]) -> bool:
+    """Give `--asyncapi-init` its value, in place. `--write` is a word of ours only beside it."""
+    if INIT not in args:
+        return any(arg.startswith(f"{INIT}=") for arg in args)
+    mode = "write" if "--write" in args else "show"
+    args[:] = [f"{INIT}={mode}" if arg == INIT else arg for arg in args if arg != "--write"]
+    return True
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> pytest.ExitCode | None:
+    if config.getoption("asyncapi_init", None) is None:
+        return None
+    from pytest_asyncapi.init import hooks
+
+    return hooks.run(config)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -42,6 +80,8 @@ def pytest_configure(config: pytest.Config) -> None:
         _load_rooms(config)
     if run.detect_blocking != "off":
         _register(config.pluginmanager, "blocking", "hooks")
+    if run.report:
+        _register(config.pluginmanager, "report", "hooks")
     _give_short_names(config, run)
 
 

@@ -1,0 +1,1 @@
+"""`pytest --asyncapi-init`: looks at a project, and writes its configuration and a first test."""
