@@ -38,7 +38,7 @@ class Option:
     """How one field of `Settings` is written: its default, parser, help, flag, ini type and environment variable."""
 
     __slots__ = (
-        "default", "environment", "flag", "flag_value", "help", "ini_type", "metavar", "parse", "switch"
+        "default", "environment", "flag", "flag_value", "help", "ini_type", "metavar", "parse", "shared", "switch"
     )  # fmt: skip
 
     def __init__(
@@ -50,6 +50,7 @@ class Option:
         flag: str | None = None,
         flag_value: str | None = None,  # what the bare flag means; the flag then takes `=VALUE` as an option
         switch: bool = False,  # the flag takes no value
+        shared: bool = False,  # another plugin's flag of this name means the same
         metavar: str | None = None,
         environment: str | None = None,
     ) -> None:
@@ -60,6 +61,7 @@ class Option:
         self.flag = flag
         self.flag_value = flag_value
         self.switch = switch
+        self.shared = shared
         self.metavar = metavar
         self.environment = environment
 
@@ -143,8 +145,13 @@ class Settings:
     max_queries: int | None = option(None, whole_number, "fail a test that makes more SQL queries than this")
     lock_timeout: float = option(5.0, duration, "how long a transaction waits for another of the same test")
     redirect: bool = option(True, boolean, "send the app's database connections to the test database")
-    reuse_db: bool = option(False, boolean, "keep the test databases for the next run", flag="--reuse-db", switch=True)
-    create_db: bool = option(False, boolean, "make the kept test databases anew", flag="--create-db", switch=True)
+    # pytest-django has these two flags, pytest-recording has --block-network
+    reuse_db: bool = option(
+        False, boolean, "keep the test databases for the next run", flag="--reuse-db", switch=True, shared=True
+    )
+    create_db: bool = option(
+        False, boolean, "make the kept test databases anew", flag="--create-db", switch=True, shared=True
+    )
 
     redis_engine: str = option(
         "memory", one_of("memory", "server"), "what answers Redis commands: memory, or server (a real one)"
@@ -168,6 +175,7 @@ class Settings:
         "beside `client` and `upstream`",
         flag="--block-network",
         switch=True,
+        shared=True,
     )
     allow_hosts: tuple[str, ...] = option((), lines, "hosts that tests may connect to, one a line")
     upstream_strict: bool = option(True, boolean, "fail a test that sends a request which no route answers")
@@ -178,6 +186,14 @@ class Settings:
         "recording of cassettes: none, new (what is not recorded yet), all (everything anew)",
         flag="--upstream-record",
         metavar="MODE",
+    )
+
+    report: str = option(
+        "",
+        text,
+        "write a page of the run to this .html file: a timeline of every test, the failing ones first",
+        flag="--asyncapi-report",
+        metavar="FILE",
     )
 
     detect_blocking: str = option(
@@ -238,6 +254,8 @@ OPTIONS: dict[str, Option] = {name: each for name, each in vars(Settings).items(
 for _name, _option in OPTIONS.items():
     setattr(Settings, _name, _option.default)
 
+_UNDECLARED = object()
+_SHARED = pytest.StashKey[dict[str, str]]()
 _RUN = pytest.StashKey[Settings]()
 _TEST = pytest.StashKey[Settings]()
 
@@ -247,21 +265,36 @@ def ini_key(name: str) -> str:
 
 
 def add_options(parser: pytest.Parser) -> None:
-    """Declare every ini key and flag of the table."""
-    group = parser.getgroup("asyncapi", "async APIs (pytest-asyncapi)")
+    """Declare every ini key of the table, and every flag that takes a value."""
+    group = _group(parser)
     for name, opt in OPTIONS.items():
         parser.addini(ini_key(name), opt.help, type=_ini_type(opt), default=None)
-        if opt.flag is None:
+        if opt.flag is None or opt.switch:
             continue
-        dest = ini_key(name)
-        if opt.switch:
+        more = {} if opt.flag_value is None else {"nargs": "?", "const": opt.flag_value}
+        group.addoption(opt.flag, dest=ini_key(name), default=None, metavar=opt.metavar, help=opt.help, **more)
+
+
+def add_switches(config: pytest.Config, parser: pytest.Parser) -> None:
+    """Declare the flags that take no value, but those that another plugin or a conftest file has declared.
+
+    Their names are common ones, and pytest does not start where a flag is declared twice. So this is called when all
+    others have declared theirs. A `shared` flag of another's then counts for us too (see `read`); another that is
+    taken can still be written as `-o asyncapi_live=true`.
+    """
+    group = _group(parser)
+    for name, opt in OPTIONS.items():
+        if opt.flag is None or not opt.switch:
+            continue
+        if config.getoption(opt.flag, _UNDECLARED) is _UNDECLARED:
+            dest = ini_key(name)
             group.addoption(opt.flag, dest=dest, action="store_const", const="true", default=None, help=opt.help)
-        elif opt.flag_value is not None:
-            group.addoption(
-                opt.flag, dest=dest, nargs="?", const=opt.flag_value, default=None, metavar=opt.metavar, help=opt.help
-            )
-        else:
-            group.addoption(opt.flag, dest=dest, default=None, metavar=opt.metavar, help=opt.help)
+        elif opt.shared:
+            config.stash.setdefault(_SHARED, {})[name] = opt.flag
+
+
+def _group(parser: pytest.Parser) -> pytest.OptionGroup:
+    return parser.getgroup("asyncapi", "async APIs (pytest-asyncapi)")
 
 
 def _ini_type(opt: Option) -> Any:
@@ -303,7 +336,11 @@ def read(config: pytest.Config) -> Settings:
             raw, place = found
             values[name] = validate(name, raw, place)
             sources[name] = place
-    return Settings(**values, sources=sources)
+    run = Settings(**values, sources=sources)
+    shared = [name for name, flag in config.stash.get(_SHARED, {}).items() if config.getoption(flag) is True]
+    if not shared or not run.configured:  # what is said to another plugin alone makes nobody a user of ours
+        return run
+    return run.replace(**dict.fromkeys(shared, True), sources={**sources, **dict.fromkeys(shared, "command line")})
 
 
 def _written(config: pytest.Config, name: str, opt: Option) -> tuple[Any, str] | None:

@@ -159,7 +159,7 @@ def test_the_marker_wants_a_reason(run):
     result.stdout.fnmatch_lines(
         [
             "@pytest.mark.allow_blocking missing 1 required keyword-only argument: 'reason'",
-            "Write it as @pytest.mark.allow_blocking([*]patterns: str, reason: str)",
+            "Write it as @pytest.mark.allow_blocking([*]patterns, reason=str)",
         ]
     )
 
