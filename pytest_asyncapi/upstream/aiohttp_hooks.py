@@ -10,8 +10,9 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
+from base64 import b64encode
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pytest_asyncapi.errors import ours
 from pytest_asyncapi.upstream.active import current
@@ -20,6 +21,9 @@ from pytest_asyncapi.upstream.request import HTTP_SCHEME, Request
 from pytest_asyncapi.upstream.server import ServerConnection
 from pytest_asyncapi.wire.patches import Patches
 from pytest_asyncapi.wire.pipe import SERVER_ADDRESS, MemoryTransport, connect
+
+if TYPE_CHECKING:
+    from pytest_asyncapi.upstream.router import Upstream
 
 __tracebackhide__ = ours
 
@@ -39,11 +43,11 @@ def install(patches: Patches, connector: ModuleType) -> None:
             upstream = _upstream(req) if isinstance(self, connector.TCPConnector) else None
             if upstream is None:
                 return await original(self, req, traces, timeout)
-            if upstream.has_connect_faults and (fault := _connect_fault(upstream, req)):
-                raise connect_error(fault, req)
+            must_connect = _connect_fault(upstream, req) is not None
             for protocol, *_ in self._conns.get(req.connection_key, ()):
-                if not isinstance(protocol.transport, MemoryTransport):
-                    protocol.close()  # a real connection that was open before
+                # a real connection that was open before, or one by which a failure to connect would not be met
+                if must_connect or not isinstance(protocol.transport, MemoryTransport):
+                    protocol.close()
             connection = await original(self, req, traces, timeout)
             transport = connection.transport
             if isinstance(transport, MemoryTransport):
@@ -57,6 +61,11 @@ def install(patches: Patches, connector: ModuleType) -> None:
             upstream = _upstream(req)
             if upstream is None:
                 return await original(self, req, traces, timeout)
+            if (fault := _connect_fault(upstream, req)) is not None:
+                upstream.plan(_head(req)).settle(fault)
+                raise connect_error(fault, req)
+            if req.proxy and not req.is_ssl() and (auth := _proxy_auth(req)) is not None:
+                req.headers["Proxy-Authorization"] = auth
             protocol = self._factory()
             server = AiohttpServerConnection(req)
             connect(asyncio.get_running_loop(), protocol, server, peername=(SERVER_ADDRESS[0], req.url.port))
@@ -77,7 +86,7 @@ class AiohttpServerConnection(ServerConnection):
         super().__init__("aiohttp", scheme, req.url.raw_host or "", req.url.port, self._exception)
         self.request_info = req
         if req.proxy:
-            self.parser.proxy = str(req.proxy)
+            self.parser.proxy = str(req.proxy.with_user(None)).rstrip("/")
 
     def _exception(self, fault: Fault) -> BaseException:
         from aiohttp import client_exceptions
@@ -91,17 +100,28 @@ class AiohttpServerConnection(ServerConnection):
         return connect_error(fault, self.request_info)
 
 
-def _upstream(req: Any) -> Any:
+def _upstream(req: Any) -> Upstream | None:
     return current(req.url.raw_host or "", req.url.port)
 
 
-def _connect_fault(upstream: Any, req: Any) -> Fault | None:
-    request = Request(req.method, str(req.url), list(req.headers.items()), b"", "aiohttp")
-    plan = upstream.connect_plan(request)
-    if plan is None:
+def _proxy_auth(req: Any) -> str | None:
+    """What aiohttp says to the proxy with a request that is not tunnelled: ``proxy_auth=``, or what the URL has."""
+    if req.proxy_auth is not None:
+        return str(req.proxy_auth.encode())
+    if req.proxy.user is None:
         return None
-    plan.settle(plan.effect)
-    return plan.connect_fault  # type: ignore[no-any-return]
+    return "Basic " + b64encode(f"{req.proxy.user}:{req.proxy.password or ''}".encode("latin-1")).decode()
+
+
+def _head(req: Any) -> Request:
+    """A request that has no body yet."""
+    return Request(req.method, str(req.url), list(req.headers.items()), b"", "aiohttp")
+
+
+def _connect_fault(upstream: Upstream, req: Any) -> Fault | None:
+    """The fault that keeps the client from connecting for this request."""
+    fault = upstream.early_fault(_head(req)) if upstream.has_early_faults else None
+    return fault if fault is not None and fault.while_connecting else None
 
 
 def connect_error(fault: Fault, req: Any) -> BaseException:

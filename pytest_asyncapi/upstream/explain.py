@@ -57,7 +57,10 @@ def wrong_count(what: str, times: int | None, calls: Sequence[Call], everything:
 
 
 def _history(calls: Sequence[Call]) -> list[str]:
-    return [f"  upstream was asked: {call.request.method} {masked(call.request.url)} -> {call.outcome}" for call in calls[-10:]]
+    return [
+        f"  upstream was asked: {call.request.method} {masked(call.request.url)} -> {call.outcome}"
+        for call in calls[-10:]
+    ]
 
 
 def report(calls: Sequence[Call]) -> str:

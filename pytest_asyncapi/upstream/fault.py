@@ -19,6 +19,11 @@ class Fault:
         """It happens before a byte of the request is sent."""
         return self.kind in CONNECT_PHASE
 
+    @property
+    def while_sending(self) -> bool:
+        """It happens before the body of the request has arrived."""
+        return self.kind == "unread"
+
     def __repr__(self) -> str:
         return f"faults.truncate({self.after})" if self.kind == "truncate" else f"faults.{self.kind}"
 
@@ -39,6 +44,9 @@ class faults:
     write_timeout = Fault("write_timeout")
     """The client's limit for writing is over; raised at once. (aiohttp has no such limit, and gets a time-out of
     reading.)"""
+    unread = Fault("unread")
+    """Accepted, and nothing read of the body: one that is larger than the buffers on the way (1 MB is) is never sent,
+    and the client's own limit has to fire. (A smaller one is sent, and not answered.)"""
     hang = Fault("hang")
     """Accepted, and never answered: the client's own limit has to fire."""
     disconnect = Fault("disconnect")

@@ -46,6 +46,13 @@ class RequestParser:
         self._body.clear()
         return request
 
+    def head(self) -> Request | None:
+        """The request whose head has arrived, and whose body has not; as it is without the body."""
+        if self._head is None:
+            return None
+        method, target, headers = self._head
+        return Request(method, self._url(method, target), headers, b"", self.client)
+
     def take_rest(self) -> bytes:
         """What arrived after the last request, for a connection that speaks another protocol from here on."""
         data = bytes(self._buffer)

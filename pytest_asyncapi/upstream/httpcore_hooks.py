@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pytest_asyncapi.errors import UpstreamError, ours
 from pytest_asyncapi.upstream.active import current
@@ -38,7 +38,7 @@ PRIVATE_NAMES = {
     )
 }
 """Besides these, attributes of pools: ``_connections``, ``_requests``, ``_max_connections``, ``_uds``, ``_proxy``,
-``_network_backend``; and of a connection ``_connection._network_stream``."""
+``_proxy_url``, ``_proxy_headers``, ``_network_backend``; and of a connection ``_connection._network_stream``."""
 
 CLIENT = {"httpcore": "httpx", "httpcore2": "httpx2"}
 
@@ -123,16 +123,19 @@ class Hooks:
         url = request.url
         scheme = url.scheme.decode("ascii")
         authority = url.host.decode("ascii") + (f":{url.port}" if url.port else "")
+        proxy = proxy_of(pool)
+        headers = request.headers
+        if proxy is not None and scheme == "http":  # what is said to the proxy goes with the request
+            headers = [*proxy.headers, *headers]
         ours = Request(
             request.method.decode("ascii"),
             f"{HTTP_SCHEME.get(scheme, scheme)}://{authority}{url.target.decode('ascii')}",
-            request.headers,
+            headers,
             body,
             self.client,
         )
-        proxy = getattr(pool, "_proxy", None)
         if proxy is not None:
-            ours.proxy = bytes(proxy.url).decode()
+            ours.proxy = proxy.url
         return ours
 
     def _at_once(self, pool: Any, request: Any, plan: Plan) -> Any:
@@ -202,6 +205,24 @@ class Hooks:
             plan.use().settle(fault)
             raise to_exception(self.core, fault)
         return plan.upstream
+
+
+class Proxy(NamedTuple):
+    url: str
+    headers: list[tuple[bytes, bytes]]
+
+
+def proxy_of(pool: Any) -> Proxy | None:
+    """The proxy that a pool sends through: a pool of its own class has it, or one that was made with ``proxy=``."""
+    if (proxy := getattr(pool, "_proxy", None)) is not None:
+        return Proxy(_address(proxy.url), [] if proxy.url.scheme.startswith(b"socks") else proxy.headers)
+    if (url := getattr(pool, "_proxy_url", None)) is not None:
+        return Proxy(_address(url), getattr(pool, "_proxy_headers", []))
+    return None
+
+
+def _address(url: Any) -> str:
+    return bytes(url).decode("ascii").rstrip("/")
 
 
 def has_room(pool: Any) -> bool:

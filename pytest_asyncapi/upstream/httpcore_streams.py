@@ -48,6 +48,7 @@ class Receiver(asyncio.Protocol):
         self.eof = False
         self.error: BaseException | None = None
         self.waiter: asyncio.Future[None] | None = None
+        self.writable: asyncio.Future[None] | None = None  # done when the server reads again
         self.transport: MemoryTransport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -70,6 +71,15 @@ class Receiver(asyncio.Protocol):
         if exc is not None:
             self.set_exception(exc)
         self._wake()
+        self.resume_writing()
+
+    def pause_writing(self) -> None:
+        self.writable = asyncio.get_running_loop().create_future()
+
+    def resume_writing(self) -> None:
+        if self.writable is not None and not self.writable.done():
+            self.writable.set_result(None)
+        self.writable = None
 
     def set_exception(self, exc: BaseException) -> None:
         self.error = exc
@@ -91,20 +101,27 @@ class Receiver(asyncio.Protocol):
         return bool(self.data) or self.eof or self.error is not None or self.transport.is_closing()
 
     async def wait(self, timeout: float | None) -> None:
-        loop = asyncio.get_running_loop()
-        self.waiter = loop.create_future()
-        timer = loop.call_later(timeout, self._expire, self.waiter) if timeout is not None else None
+        """Until something has arrived."""
+        self.waiter = asyncio.get_running_loop().create_future()
         try:
-            await self.waiter
+            await within(timeout, self.waiter)
         finally:
             self.waiter = None
-            if timer is not None:
-                timer.cancel()
 
-    @staticmethod
-    def _expire(waiter: asyncio.Future[None]) -> None:
-        if not waiter.done():
-            waiter.set_exception(TimeoutError())
+
+async def within(timeout: float | None, waiter: asyncio.Future[None]) -> None:
+    """Wait for so long at most; raises TimeoutError."""
+    timer = asyncio.get_running_loop().call_later(timeout, _expire, waiter) if timeout is not None else None
+    try:
+        await waiter
+    finally:
+        if timer is not None:
+            timer.cancel()
+
+
+def _expire(waiter: asyncio.Future[None]) -> None:
+    if not waiter.done():
+        waiter.set_exception(TimeoutError())
 
 
 @cache
@@ -137,6 +154,13 @@ def async_stream(core: Any, client: str) -> Any:
             if self.receiver.eof:
                 raise core.WriteError("[Errno 32] Broken pipe")
             self.transport.write(buffer)
+            if self.receiver.writable is not None:
+                try:
+                    await within(timeout, self.receiver.writable)
+                except TimeoutError:
+                    raise core.WriteTimeout("The write operation timed out") from None
+                if self.receiver.eof:
+                    raise core.WriteError("[Errno 32] Broken pipe")
 
         async def aclose(self) -> None:
             self.transport.close()
@@ -162,11 +186,18 @@ def sync_stream(core: Any, client: str) -> Any:
             self.ended = False
             self.answers: Iterator[bytes] = iter(())
             self.timeout: float | None = None
+            self.unread = 0  # bytes that the server has not taken
 
         def write(self, buffer: bytes, timeout: float | None = None) -> None:
             if self.ended:
                 raise core.WriteError("[Errno 32] Broken pipe")
             self.parser.feed(buffer)
+            plan = planned.get()
+            if plan is not None and (fault := plan.send_fault) is not None:
+                self.unread += len(buffer)
+                if self.unread > HIGH_WATER:
+                    plan.use().settle(fault)
+                    block(client, timeout, core.WriteTimeout, "write")
 
         def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
             self.timeout = timeout
@@ -244,8 +275,8 @@ def sync_stream(core: Any, client: str) -> Any:
 
         def _broken(self, fault: Fault, reply: Reply) -> Iterator[bytes]:
             match fault.kind:
-                case "hang":
-                    self._wait(float("inf"))
+                case "hang" | "unread":
+                    block(client, self.timeout, core.ReadTimeout, "read")
                 case "reset":
                     self._reset()
                 case "disconnect":
@@ -260,12 +291,7 @@ def sync_stream(core: Any, client: str) -> Any:
 
         def _wait(self, seconds: float) -> None:
             if self.timeout is not None and seconds > self.timeout:
-                time.sleep(self.timeout)
-                raise core.ReadTimeout("The read operation timed out")
-            if seconds == float("inf"):
-                raise UpstreamError(
-                    f"faults.hang under a sync {client} client that has no read time-out would hang for ever."
-                )
+                block(client, self.timeout, core.ReadTimeout, "read")
             time.sleep(seconds)
 
         def _reset(self) -> None:
@@ -289,6 +315,16 @@ def sync_stream(core: Any, client: str) -> Any:
             return extra_info(info, (SERVER_ADDRESS[0], self.parser.port), bool(self.data) or self.ended)
 
     return SyncMemoryStream
+
+
+def block(client: str, timeout: float | None, error: type[Exception], what: str) -> None:
+    """What a server that stands still does to a sync client."""
+    if timeout is None:
+        raise UpstreamError(
+            f"upstream stands still, and a sync {client} client that has no {what} time-out would hang for ever."
+        )
+    time.sleep(timeout)
+    raise error(f"The {what} operation timed out")
 
 
 def extra_info(info: str, peername: Any, readable: bool) -> Any:

@@ -6,6 +6,7 @@ from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
 from pytest_asyncapi.errors import ours
+from pytest_asyncapi.timeline import now
 from pytest_asyncapi.upstream.effects import Callback, answer_now, answer_of
 from pytest_asyncapi.upstream.fault import Fault
 from pytest_asyncapi.upstream.replies import Answer, Effect, Reply
@@ -51,6 +52,11 @@ class Plan:
         """The fault that keeps the client from connecting."""
         return self.effect if isinstance(self.effect, Fault) and self.effect.while_connecting else None
 
+    @property
+    def send_fault(self) -> Fault | None:
+        """The fault that keeps the client from sending the body."""
+        return self.effect if isinstance(self.effect, Fault) and self.effect.while_sending else None
+
     def answer_now(self) -> Answer:
         """The answer, without awaiting anything. What a callable raises is an answer too: it is raised into the
         client."""
@@ -68,6 +74,7 @@ class Plan:
 
     def settle(self, answer: Answer) -> Answer:
         """Note the answer in the call."""
+        self.call.ended = now()
         if isinstance(answer, Reply):
             self.call.reply = answer
         else:

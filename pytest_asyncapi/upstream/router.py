@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from pytest_asyncapi.errors import ContractError, UnmatchedRequest, UnusedRoute, UpstreamError, ours
 from pytest_asyncapi.masking import masked
 from pytest_asyncapi.upstream import active, clients, explain
+from pytest_asyncapi.upstream.fault import Fault
 from pytest_asyncapi.upstream.plan import Plan
 from pytest_asyncapi.upstream.request import Request
 from pytest_asyncapi.upstream.routes import Call, Calls, Route
@@ -77,7 +78,7 @@ class Upstream(RouterSpellings):
         self.cassettes: list[Cassette] = []
         self.at_exit: list[Callable[[], None]] = []
         self.connections: set[Connection] = set()
-        self.has_connect_faults = False
+        self.has_early_faults = False
         self._allow = Hosts(allow)
         self._index = RouteIndex()
         self._addresses: set[tuple[str, int]] = set()
@@ -186,7 +187,7 @@ class Upstream(RouterSpellings):
         self._index = RouteIndex()
         self._addresses.clear()
         self._intercepts.clear()
-        self.has_connect_faults = False
+        self.has_early_faults = False
 
     def failures(self) -> list[str]:
         """All that is wrong: unanswered requests when strict, broken contracts, unused routes."""
@@ -238,18 +239,18 @@ class Upstream(RouterSpellings):
         self.problems.append(str(error))
         return error
 
-    def connect_plan(self, request: Request) -> Plan | None:
-        """Before a client connects: the plan of a request whose route answers by a fault of this phase; `request` has
-        no body."""
+    def early_fault(self, request: Request) -> Fault | None:
+        """The fault that the next answer to a request is, when it can be told from the head: `request` has no body."""
+        if not self.has_early_faults:
+            return None
         for route in self._index.candidates(request):
-            if route.wants_body or route.differs(request, head_only=True) is not None:
-                continue
-            effect = route.peek()
-            return self.plan(request) if getattr(effect, "while_connecting", False) else None
+            if not route.wants_body and route.differs(request, head_only=True) is None:
+                effect = route.peek()
+                return effect if isinstance(effect, Fault) else None
         return None
 
     def _route_changed(self, route: Route) -> None:
-        self.has_connect_faults = self.has_connect_faults or route.fails_while_connecting
+        self.has_early_faults = self.has_early_faults or route.fails_early
 
     # -- life
 

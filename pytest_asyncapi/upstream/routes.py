@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
-from time import perf_counter
 from typing import TYPE_CHECKING, Any, SupportsIndex
 
 from pytest_asyncapi.errors import UpstreamError, ours
+from pytest_asyncapi.timeline import now
 from pytest_asyncapi.upstream import matching
 from pytest_asyncapi.upstream.effects import Callback, to_effect
 from pytest_asyncapi.upstream.fault import Fault
@@ -30,7 +30,8 @@ class Call:
         self.route = route
         self.reply: Reply | None = None
         self.error: Fault | BaseException | type[BaseException] | None = None
-        self.started = perf_counter()
+        self.started = now()
+        self.ended: float | None = None  # when the answer was known; the client may have to wait for it still
 
     @property
     def response(self) -> Reply | None:
@@ -211,8 +212,9 @@ class Route(RouteSpellings):
         return effect
 
     @property
-    def fails_while_connecting(self) -> bool:
-        return any(isinstance(each, Fault) and each.while_connecting for each in self._effects)
+    def fails_early(self) -> bool:
+        """Some answer is a fault that comes before the request has arrived."""
+        return any(isinstance(each, Fault) and (each.while_connecting or each.while_sending) for each in self._effects)
 
     # -- afterwards
 

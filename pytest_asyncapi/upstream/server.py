@@ -58,6 +58,8 @@ class ServerConnection(asyncio.Protocol):
         if request is not None:
             self._asked_to_continue = False
             self.serve(request)
+        elif self._leaves_unread():
+            self.transport.pause_reading()
         elif self.parser.expects_continue and not self._asked_to_continue:
             self._asked_to_continue = True
             self.transport.write(CONTINUE)
@@ -107,6 +109,19 @@ class ServerConnection(asyncio.Protocol):
             return plan
         upstream = current(self.parser.host, self.parser.port)
         return upstream.plan(request).use() if upstream is not None else None
+
+    def _leaves_unread(self) -> bool:
+        """Whether the body that is on its way meets the fault that it is not read; the call is noted then."""
+        plan = planned.get()
+        if plan is None and (head := self.parser.head()) is not None:
+            upstream = current(self.parser.host, self.parser.port)
+            fault = upstream.early_fault(head) if upstream is not None else None
+            if upstream is not None and fault is not None and fault.while_sending:
+                plan = upstream.plan(head)
+        if plan is None or plan.used or (met := plan.send_fault) is None:
+            return False
+        plan.use().settle(met)
+        return True
 
     async def _run(self, plan: Plan) -> None:
         try:
@@ -178,7 +193,7 @@ class ServerConnection(asyncio.Protocol):
 
     def _break(self, fault: Fault, reply: Reply) -> None:
         match fault.kind:
-            case "hang":
+            case "hang" | "unread":
                 pass  # the connection stays open, and silent
             case "disconnect":
                 self.transport.close()

@@ -34,7 +34,7 @@ class MemoryTransport(asyncio.Transport):
         super().__init__(extra)
         self._loop = loop
         self._protocol: Any = protocol
-        self._inbox: deque[bytes] = deque()  # written by the peer, not yet given to our protocol
+        self._inbox: deque[bytes | memoryview] = deque()  # written by the peer, not yet given to our protocol
         self._inbox_size = 0
         self._eof_in = False  # the peer wrote its last byte
         self._eof_seen = False  # and our protocol knows it
@@ -134,11 +134,19 @@ class MemoryTransport(asyncio.Transport):
 
     def _take(self) -> bytes:
         """All that has arrived, but no more than a socket would give at once."""
-        data = self._inbox.popleft() if len(self._inbox) == 1 else b"".join(self._inbox)
-        self._inbox.clear()
-        if len(data) > MOST_AT_ONCE:
-            self._inbox.append(data[MOST_AT_ONCE:])
-            data = data[:MOST_AT_ONCE]
+        if self._inbox_size <= MOST_AT_ONCE:
+            data = b"".join(self._inbox)
+            self._inbox.clear()
+        else:
+            pieces, room = [], MOST_AT_ONCE
+            while room:
+                piece = memoryview(self._inbox.popleft())
+                if len(piece) > room:
+                    self._inbox.appendleft(piece[room:])  # a view: what is large is not copied at each turn
+                    piece = piece[:room]
+                pieces.append(piece)
+                room -= len(piece)
+            data = b"".join(pieces)
         self._inbox_size -= len(data)
         return data
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import socket
-import struct
-import threading
-from contextlib import contextmanager
+import importlib
+import ssl
 from typing import Any
 
 import aiohttp
@@ -13,8 +11,7 @@ import httpx
 import httpx2
 import pytest
 
-from pytest_asyncapi.upstream import Reply, Request, Upstream
-from pytest_asyncapi.upstream.replies import to_reply
+from tests.upstream.servers import BrokenNetwork, LiveServer, Proxy, routed
 
 
 class Answer:
@@ -54,6 +51,18 @@ class AiohttpClient:
             content = await response.read()
             return Answer(response.status, response.headers, content, str(response.url), response.reason or "")
 
+    def trust(self, context: ssl.SSLContext) -> None:
+        self.options["connector"] = aiohttp.TCPConnector(ssl=context)
+
+    def pool_of_one(self, wait: float = 0.05) -> None:
+        """One connection at a time, and so many seconds of waiting for it."""
+        self.options.update(connector=aiohttp.TCPConnector(limit=1), timeout=aiohttp.ClientTimeout(connect=wait))
+
+    async def hold(self, url: str) -> Any:
+        """A response whose connection is taken until it is released."""
+        response = await self.session.get(url)
+        return response.read
+
     async def close(self) -> None:
         if self.session is not None:
             await self.session.close()
@@ -83,6 +92,16 @@ class HttpxClient:
             response.status_code, response.headers, response.content, str(response.url), response.reason_phrase
         )
 
+    def trust(self, context: ssl.SSLContext) -> None:
+        self.options["verify"] = context
+
+    def pool_of_one(self, wait: float = 0.05) -> None:
+        self.options.update(limits=self.library.Limits(max_connections=1), timeout=self.library.Timeout(5, pool=wait))
+
+    async def hold(self, url: str) -> Any:
+        response = await self.client.send(self.client.build_request("GET", url), stream=True)
+        return response.aread
+
     async def close(self) -> None:
         if self.client is not None:
             await self.client.aclose()
@@ -96,6 +115,14 @@ class SyncHttpxClient(HttpxClient):
 
     async def send(self, method: str, url: str, **kwargs: Any) -> Any:
         return self.client.request(method, url, **kwargs)
+
+    async def hold(self, url: str) -> Any:
+        response = self.client.send(self.client.build_request("GET", url), stream=True)
+
+        async def read() -> bytes:
+            return response.read()
+
+        return read
 
     async def close(self) -> None:
         if self.client is not None:
@@ -127,114 +154,73 @@ async def async_http(request):
     await client.close()
 
 
-class Service:
-    """What answers: the router, or a real server on the loopback that gives the same replies. `seen` is what
-    arrived."""
-
-    def __init__(self, base: str, kind: str) -> None:
-        self.base = base
-        self.kind = kind
-        self.seen: list[Request] = []
-        self.connections = 0
-        self.handlers: dict[str, Any] = {}
-
-    def on(self, path: str, answer: Any) -> None:
-        """Answer requests for a path by a value for ``reply``, or a function that gives one."""
-        self.handlers[path] = answer
-
-    def answer(self, request: Request) -> Any:
-        self.seen.append(request)
-        handler = self.handlers.get(request.path, 404)
-        return handler(request) if callable(handler) and not isinstance(handler, Reply) else handler
-
-    @property
-    def story(self) -> list[tuple[str, str, bytes]]:
-        return [(each.method, each.path, each.content) for each in self.seen]
+KINDS = ["wire", "short", pytest.param("live", marks=[pytest.mark.live, pytest.mark.slow])]
+"""Each promise is tested against the router, by either way that it answers httpx, and against a real server."""
 
 
-@pytest.fixture(params=["upstream", pytest.param("live", marks=[pytest.mark.live, pytest.mark.slow])])
-def service(request):
-    """Each promise is tested against the router and, marked `live`, against a server that knows nothing of it."""
-    if request.param == "upstream":
-        service = Service("http://service.test", "upstream")
-        with Upstream(wire=True) as upstream:
-            upstream.route(None, f"{service.base}/{{rest:path}}").reply(service.answer)
-            yield service
-            service.connections = len(upstream.connections)
-    else:
-        with live_server() as service:
-            yield service
+@pytest.fixture(scope="session")
+def real_proxy():
+    with Proxy().running() as proxy:
+        yield proxy
 
 
-@contextmanager
-def live_server():
-    """uvicorn in a thread, in front of a few lines of ASGI."""
-    import uvicorn
+@pytest.fixture(scope="session")
+def real_server():
+    with LiveServer().running() as server:
+        yield server
 
-    service = Service("", "live")
 
-    async def app(scope, receive, send):
-        if scope["type"] != "http":
-            return
-        body = b""
-        while True:
-            message = await receive()
-            body += message.get("body", b"")
-            if not message.get("more_body"):
-                break
-        query = scope["query_string"].decode()
-        path = scope["raw_path"].decode() + (f"?{query}" if query else "")
-        headers = [(name.decode(), value.decode()) for name, value in scope["headers"]]
-        reply = to_reply(service.answer(Request(scope["method"], service.base + path, headers, body, "live")))
-        headers = [(name.lower().encode(), value.encode()) for name, value in reply.wire_headers]
-        await send({"type": "http.response.start", "status": reply.status, "headers": headers})
-        if isinstance(reply.body, bytes):
-            await send({"type": "http.response.body", "body": reply.body})
-            return
-        for chunk in reply.body:
-            await send({"type": "http.response.body", "body": chunk, "more_body": True})
-        await send({"type": "http.response.body"})
+@pytest.fixture(scope="session")
+def authority():
+    """Who signs the certificate of the real server."""
+    return pytest.importorskip("trustme").CA(key_type=importlib.import_module("trustme").KeyType.ECDSA)
 
-    config = uvicorn.Config(app, port=0, log_level="warning", http="h11", lifespan="off", server_header=False)
-    server = uvicorn.Server(config)
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        service.base = f"http://localhost:{listening.getsockname()[1]}"
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
-        thread.start()
-        try:
-            yield service
-        finally:
-            server.should_exit = True
-            thread.join()
+
+@pytest.fixture(scope="session")
+def secure_server(authority, tmp_path_factory):
+    path = tmp_path_factory.mktemp("certificate") / "localhost.pem"
+    authority.issue_cert("localhost").private_key_and_cert_chain_pem.write_to_path(str(path))
+    with LiveServer(str(path)).running() as server:
+        yield server
 
 
 @pytest.fixture
-def broken_server():
-    """A URL where a real network fails in one of the ways."""
-    listening = socket.create_server(("127.0.0.1", 0))
-    port = listening.getsockname()[1]
+def trusting(authority):
+    """A context for clients that trust the authority."""
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    return context
 
-    def serve(kind):
-        connection, _ = listening.accept()
-        with connection:
-            received = b""
-            while not received.endswith(b"\r\n\r\nx"):  # bytes that are left unread would make each of these a reset
-                received += connection.recv(65536)
-            if kind == "reset":
-                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            elif kind == "garbage":
-                connection.sendall(b"\x16\x03\x01 this is not HTTP\r\n\r\n")
-            elif kind == "truncate":
-                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nxxxxx")
 
-    def start(kind):
-        if kind == "dns":
-            return "http://nowhere.invalid/"
-        if kind == "refused":
-            listening.close()
-        else:
-            threading.Thread(target=serve, args=(kind,), daemon=True).start()
-        return f"http://127.0.0.1:{port}/"
+def _service(request, scheme, server):
+    if request.param == "live":
+        return request.getfixturevalue(server).serving(request.getfixturevalue("real_proxy"))
+    return routed(scheme, wire=request.param == "wire")
 
-    yield start
-    listening.close()
+
+@pytest.fixture(params=KINDS)
+def service(request):
+    """A service for plain HTTP and websockets."""
+    with _service(request, "http", "real_server") as service:
+        yield service
+
+
+@pytest.fixture(params=[kind for kind in KINDS if kind != "short"])
+def wired_service(request):
+    """The same, always by way of connections."""
+    with _service(request, "http", "real_server") as service:
+        yield service
+
+
+@pytest.fixture(params=KINDS)
+def secure_service(request):
+    """The same, over TLS."""
+    with _service(request, "https", "secure_server") as service:
+        yield service
+
+
+@pytest.fixture
+def broken_network():
+    network = BrokenNetwork()
+    yield network
+    network.close()

@@ -214,6 +214,117 @@ async def test_httpx_connects_again_as_often_as_its_transport_is_told(library, m
     assert [call.outcome for call in route.calls] == ["faults.refused", "faults.connect_timeout", "200 OK"]
 
 
+LARGE = b"x" * 20_000_000  # more than the buffers of a real connection hold
+
+
+def limit_of_writing(http):
+    """A limit for writing; aiohttp has only one for the whole request."""
+    if http.name == "aiohttp":
+        http.options["timeout"] = aiohttp.ClientTimeout(total=0.1)
+    else:
+        http.options["timeout"] = http.library.Timeout(5, write=0.1)
+
+
+async def test_a_body_that_is_not_read_fires_the_limit_of_writing(http):
+    limit_of_writing(http)
+    with Upstream() as upstream:
+        route = upstream.post(URL).reply(faults.unread, {"ok": True})
+
+        with pytest.raises((TimeoutError, httpx.WriteTimeout, httpx2.WriteTimeout)):
+            await http.request("POST", URL, content=LARGE)
+        assert (await http.request("POST", URL, content=b"small")).json() == {"ok": True}
+
+    assert [call.outcome for call in route.calls] == ["faults.unread", "200 OK"]
+
+
+async def test_a_body_that_is_small_is_sent_and_not_answered(http):
+    with Upstream() as upstream:
+        upstream.post(URL).reply(faults.unread)
+
+        with pytest.raises(EXPECTED[http.name]["hang"]):
+            await http.request("POST", URL, content=b"small", timeout=0.02)
+
+
+async def test_an_upload_waits_for_a_service_that_reads_slowly_and_no_longer(async_http):
+    with Upstream(wire=True) as upstream:
+        route = upstream.post(URL).reply({"ok": True})
+
+        await async_http.request("POST", URL, content=LARGE)
+
+    assert len(route.calls[0].request.content) == len(LARGE)
+
+
+# -- a real network fails in the same way
+
+
+def with_limits(http, kind):
+    """Short limits of the client's own."""
+    limits = {"hang": {"sock_read": 0.1}, "connect_timeout": {"sock_connect": 0.1}}
+    if kind == "unread":
+        limit_of_writing(http)
+    elif kind in limits and http.name == "aiohttp":
+        http.options["timeout"] = aiohttp.ClientTimeout(**limits[kind])
+    elif kind in limits:
+        name = "read" if kind == "hang" else "connect"
+        http.options["timeout"] = http.library.Timeout(5, **{name: 0.1})
+
+
+LIVE = ["refused", "dns", "connect_timeout", "unread", "hang", "disconnect", "reset", "garbage", "truncate"]
+
+
+@pytest.mark.live
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", LIVE)
+async def test_a_real_network_fails_as_the_router_does(http, kind, broken_network):
+    fault = faults.truncate(5) if kind == "truncate" else getattr(faults, kind)
+    content = LARGE if kind == "unread" else b"x"
+    with_limits(http, kind)
+    with Upstream() as upstream:
+        upstream.post("https://x.test/").reply(fault)
+        with pytest.raises(Exception) as ours:
+            await http.request("POST", "https://x.test/", content=content)
+
+    with pytest.raises(Exception) as real:
+        await http.request("POST", broken_network.url(kind), content=content)
+
+    assert type(ours.value) is type(real.value)
+    assert getattr(ours.value, "errno", None) == getattr(real.value, "errno", None)
+
+
+async def test_the_clients_own_limits_fire(http, service):
+    service.on("/", Reply(text="late", latency=30))
+    if http.name == "aiohttp":
+        http.options["timeout"] = aiohttp.ClientTimeout(sock_read=0.05)
+    else:
+        http.options["timeout"] = http.library.Timeout(5, read=0.05)
+
+    with pytest.raises(EXPECTED[http.name]["read_timeout"]):
+        await http.request("GET", f"{service.base}/")
+
+
+async def test_a_pause_within_the_body_fires_them_too(async_http, service):
+    async def body():
+        yield b"some"
+        await asyncio.sleep(30)
+
+    service.on("/", lambda request: Reply(body=body()))
+    if async_http.name == "aiohttp":
+        async_http.options["timeout"] = aiohttp.ClientTimeout(sock_read=0.05)
+    else:
+        async_http.options["timeout"] = async_http.library.Timeout(5, read=0.05)
+
+    with pytest.raises(EXPECTED[async_http.name]["read_timeout"]):
+        await async_http.request("GET", f"{service.base}/")
+
+
+@pytest.mark.parametrize("library", [httpx, httpx2], ids=lambda each: each.__name__)
+async def test_a_write_time_out_at_once(library):
+    with Upstream() as upstream, library.Client() as client:
+        upstream.post(URL).reply(faults.write_timeout)
+        with pytest.raises(library.WriteTimeout):
+            client.post(URL)
+
+
 def test_a_hang_under_a_sync_client_without_time_out_is_refused():
     with Upstream() as upstream, httpx2.Client(timeout=None) as client:
         upstream.get(URL).reply(faults.hang)
