@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 @dataclass(frozen=True)
@@ -49,11 +49,12 @@ def blocks_of(page: Path) -> Iterator[Block]:
     opening: tuple[int, str, str, str] | None = None
     code: list[str] = []
     for number, line in enumerate(page.read_text().splitlines(), 1):
-        fence = re.match(r"^(\s*)(`{3,})\s*([\w+-]*)", line)
+        fence = re.match(r"^(\s*)(`{3,})\s*(\{\w+\}|[\w+-]*)", line)
         if opening is None and fence:
             opening, code = (number + 1, fence[1], fence[2], fence[3]), []
         elif opening is not None and line.strip() == opening[2]:
-            yield Block(page, opening[0], opening[3], "\n".join(code) + "\n")
+            if not opening[3].startswith("{"):  # a directive of Sphinx
+                yield Block(page, opening[0], opening[3], "\n".join(code) + "\n")
             opening = None
         elif opening is not None:
             code.append(line.removeprefix(opening[1]))
