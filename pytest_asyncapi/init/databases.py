@@ -21,6 +21,10 @@ ENGINES = {
     "sqlalchemy.ext.asyncio.engine.create_async_engine": True,
     "asyncpg.connect": True,
     "asyncpg.create_pool": True,
+    "psycopg.connect": False,
+    "psycopg.AsyncConnection.connect": True,
+    "psycopg_pool.AsyncConnectionPool": True,
+    "aiosqlite.connect": True,
 }
 DECLARATIVE = {
     "sqlalchemy.orm.DeclarativeBase",
@@ -30,6 +34,7 @@ DECLARATIVE = {
     "advanced_alchemy.base.UUIDBase",
     "advanced_alchemy.base.BigIntBase",
 }
+_DRIVERS = {"asyncpg": "postgresql", "psycopg": "postgresql", "psycopg_pool": "postgresql", "aiosqlite": "sqlite"}
 TABLE = ("sqlalchemy.Table", "sqlalchemy.schema.Table")
 _SCHEME = re.compile(r"^(postgres(?:ql)?|sqlite|mysql|mariadb|oracle|mssql)(\+\w+)?(?=:|$)")
 
@@ -65,8 +70,9 @@ def find_engines(project: Project, modules: list[Module]) -> list[Engine]:
         for node, at_import in _calls(module.tree, True):
             dotted = module.dotted(node.func)
             if dotted in ENGINES:
-                call = dotted if dotted.startswith("asyncpg") else dotted.rpartition(".")[2]
-                dialect = addresses.dialect(module, node) or ("postgresql" if "asyncpg" in dotted else "")
+                driver = _DRIVERS.get(dotted.partition(".")[0], "")
+                call = dotted if driver else dotted.rpartition(".")[2]
+                dialect = addresses.dialect(module, node) or driver
                 found.append(Engine(dialect, ENGINES[dotted], call, module, node, at_import))
     return found
 

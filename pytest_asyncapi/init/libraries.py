@@ -139,7 +139,8 @@ def _value(variable: str, annotation: str, dialect: str) -> str:
     if "Url" in annotation or variable.endswith(("_URL", "_URI", "_HOST_URL")):
         return "https://example.com"
     if "Literal[" in annotation:
-        return str(ast.literal_eval(annotation.partition("Literal[")[2].partition("]")[0].split(",")[0]))
+        first = annotation.partition("Literal[")[2].partition("]")[0].partition(",")[0]
+        return first.strip("'\"")
     if annotation.startswith(("int", "float")):
         return "1"
     if annotation.startswith("bool"):

@@ -25,6 +25,9 @@ APP = "from fastapi import FastAPI\nimport db\napp = FastAPI()\n"
         ),
         ("h = 'x'\ne = create_async_engine(f'postgresql+asyncpg://{h}/d')", "postgresql+asyncpg", True),
         ("import os\ne = create_async_engine(os.environ['DB'])", "postgresql+asyncpg", True),
+        ("import asyncpg\ne = asyncpg.create_pool(dsn='x')", "postgresql", True),
+        ("import aiosqlite\ne = aiosqlite.connect('a.db')", "sqlite", True),
+        ("import psycopg\ne = psycopg.connect('host=h')", "postgresql", False),
         ("def make(url):\n    return create_async_engine(url)", "", True),
     ],
 )
