@@ -24,13 +24,23 @@ LIBRARIES = """
 """
 
 
-def pytest_configure() -> None:
-    """Import everything once. pytester forgets what its runs in this process import, and a second copy of a library
-    (or of a module of ours that has hooked one) next to the first would be hooked by nobody, or twice."""
+@pytest.fixture(scope="session")
+def _each_library_once() -> None:
+    """Import everything once.
+
+    pytester forgets what its runs in this process import, and a second copy of a library (or of a module of ours that
+    has hooked one) next to the first would be hooked by nobody, or twice. It forgets nothing that was there before.
+    """
     ours = (module.name for module in pkgutil.walk_packages(pytest_asyncapi.__path__, "pytest_asyncapi."))
     for name in (*LIBRARIES.split(), *ours):
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
+
+
+@pytest.fixture
+def pytester(_each_library_once: None, pytester: pytest.Pytester) -> pytest.Pytester:
+    """pytest's own, in a process that has imported everything."""
+    return pytester
 
 
 @pytest.fixture(scope="session")

@@ -11,6 +11,7 @@ import pytest
 os.environ.setdefault("SAMPLE_APP_DATABASE_URL", "postgresql+asyncpg://app:secret@db.internal:5432/app")
 os.environ.setdefault("SAMPLE_APP_REDIS_URL", "redis://cache.internal:6379/0")
 os.environ.setdefault("SAMPLE_APP_PITFALLS", "1")
+os.environ.setdefault("SAMPLE_APP_CREATE_TABLES", "0")  # as where migrations make them: here the plugin does
 
 UPSTREAM = "https://api.example.com/data"
 

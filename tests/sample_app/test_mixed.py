@@ -4,8 +4,15 @@ import aiohttp
 import pytest
 
 from pytest_asyncapi.upstream import Reply, faults
+from sample_app import compute, mixed
 
 CPU = (10**6 - 1) * 10**6 * (2 * 10**6 - 1) // 6  # the sum of the squares below a million
+
+
+@pytest.fixture
+def short_arithmetic(monkeypatch):
+    """For tests that are about the upstream: the thread computes the sum of a thousand squares, not of a million."""
+    monkeypatch.setattr(mixed, "sum_of_squares", lambda limit: compute.sum_of_squares(1000))
 
 
 async def test_both_results(client, upstream, upstream_url):
@@ -16,6 +23,7 @@ async def test_both_results(client, upstream, upstream_url):
     assert response.json() == {"cpu": CPU, "io": {"value": 42}}
 
 
+@pytest.mark.usefixtures("short_arithmetic")
 @pytest.mark.parametrize(
     ("reply", "status"),
     [
@@ -42,6 +50,7 @@ async def test_what_the_upstream_does_wrong_is_a_gateway_error(
     assert upstream_url not in response.text
 
 
+@pytest.mark.usefixtures("short_arithmetic")
 async def test_one_session_serves_all_requests(client, upstream, upstream_url, monkeypatch):
     """The session is the lifespan's: a request could not make one of its own."""
     upstream.get(upstream_url).reply({"n": 1}, {"n": 2})
