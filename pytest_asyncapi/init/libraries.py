@@ -38,18 +38,21 @@ def used(modules: list[Module], libraries: Iterable[str]) -> list[str]:
     return [name for name in libraries if name in tops]
 
 
-def fixtures(project: Project) -> set[str]:
-    """The names of the fixtures that the project's conftest files define."""
-    found = set()
+def fixtures(project: Project) -> dict[str, bool]:
+    """The names of the fixtures that the project's conftest files define, and whether each is used by all tests."""
+    found: dict[str, bool] = {}
     for module in project.modules:
-        if module.path.name == "conftest.py":
-            for name, function in module.functions.items():
-                for decorator in function.decorator_list:
-                    call = decorator if isinstance(decorator, ast.Call) else None
-                    if not module.dotted(call.func if call else decorator).rpartition(".")[2].endswith("fixture"):
-                        continue
-                    given = [each.value for each in call.keywords if each.arg == "name"] if call else []
-                    found.add(str(given[0].value) if given and isinstance(given[0], ast.Constant) else name)
+        if module.path.name != "conftest.py":
+            continue
+        for name, function in module.functions.items():
+            for decorator in function.decorator_list:
+                call = decorator if isinstance(decorator, ast.Call) else None
+                if not module.dotted(call.func if call else decorator).rpartition(".")[2].endswith("fixture"):
+                    continue
+                given = {each.arg: each.value for each in call.keywords} if call else {}
+                named, autouse = given.get("name"), given.get("autouse")
+                shown = str(named.value) if isinstance(named, ast.Constant) else name
+                found[shown] = isinstance(autouse, ast.Constant) and autouse.value is True
     return found
 
 

@@ -28,7 +28,7 @@ class Findings:
     redis: list[str] = field(default_factory=list)
     http: list[str] = field(default_factory=list)
     required: list[libraries.Required] = field(default_factory=list)
-    fixtures: set[str] = field(default_factory=set)
+    fixtures: dict[str, bool] = field(default_factory=dict)  # their names: are they used by all tests?
 
 
 @dataclass
@@ -173,6 +173,12 @@ def _notes(findings: Findings, values: dict[str, config.Value]) -> list[str]:
             notes.append(f"{name} is used: `upstream` does not answer it, the guard refuses it.")
     if findings.app is not None and findings.app.framework.startswith("Django"):
         notes.append("The connections of Django's own ORM are not redirected: keep pytest-django for them.")
+    always = [name for name, autouse in findings.fixtures.items() if autouse]
+    if always:
+        notes.append(
+            f"Fixtures of your conftest.py are used by all tests, these too ({', '.join(always)}): what they need, "
+            "such as a database of their own, has to be there."
+        )
     for text in findings.project.unreadable[:5]:
         notes.append(f"Not read: {text}")
     return notes

@@ -140,7 +140,7 @@ def test_the_first_test_passes_where_the_suite_has_a_client_of_its_own(pytester:
         FASTAPI
         + "import os\nTOKEN = os.environ['FIRST_STEPS_TOKEN']\n@app.get('/health')\ndef health():\n    return {}\n"
     )
-    conftest = "import pytest\nimport main\n@pytest.fixture\ndef client():\n    return 1\n"
+    conftest = "import pytest\nimport main\n@pytest.fixture(autouse=True)\ndef client():\n    return 1\n"
     ini = f"[pytest]\nasyncio_mode = {mode}\n"
     write(pytester.path, {"main.py": app, "tests/conftest.py": conftest, "pytest.ini": ini})
 
@@ -149,6 +149,10 @@ def test_the_first_test_passes_where_the_suite_has_a_client_of_its_own(pytester:
     assert status == 0
     assert "kept     tests/conftest.py: it is there already. It needs these lines:\n" in text
     assert 'os.environ.setdefault("FIRST_STEPS_TOKEN", "test")\n' in text
+    assert (
+        "Note: Fixtures of your conftest.py are used by all tests, these too (client): what they need, such as a "
+        "database of their own, has to be there.\n"
+    ) in text
     test = (pytester.path / "tests/test_first_steps.py").read_text()
     assert (
         'async def test_the_app_answers(asyncapi_client):\n    response = await asyncapi_client.get("/health")\n'
