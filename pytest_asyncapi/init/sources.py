@@ -31,6 +31,7 @@ class Module:
     tree: ast.Module
     aside: bool
     imports: dict[str, str] = field(default_factory=dict)
+    stars: list[str] = field(default_factory=list)
     functions: dict[str, FunctionDef] = field(default_factory=dict)
     classes: dict[str, ast.ClassDef] = field(default_factory=dict)
     values: dict[str, list[ast.expr]] = field(default_factory=dict)
@@ -44,7 +45,10 @@ class Module:
             elif isinstance(node, ast.ImportFrom):
                 origin = self._origin(node)
                 for each in node.names:
-                    self.imports[each.asname or each.name] = f"{origin}.{each.name}"
+                    if each.name == "*":
+                        self.stars.append(origin)
+                    else:
+                        self.imports[each.asname or each.name] = f"{origin}.{each.name}"
         for statement in statements(self.tree.body):
             if isinstance(statement, FunctionDef):
                 self.functions[statement.name] = statement
@@ -107,6 +111,17 @@ class Project:
             aside = not ASIDE.isdisjoint(path.relative_to(start).parts[:-1]) or path.name.startswith("test_")
             self.modules.append(Module(path, root, ".".join(parts), tree, aside or path.name == "conftest.py"))
         self.by_name = {module.name: module for module in reversed(self.modules)}
+        for _ in range(3):  # a name may come through several modules
+            for module in self.modules:
+                self._fill_stars(module)
+
+    def _fill_stars(self, module: Module) -> None:
+        """Give a module the names that `from .user import *` brings it."""
+        for origin in module.stars:
+            if (other := self.by_name.get(origin)) is not None:
+                for name in (*other.functions, *other.classes, *other.values, *other.imports):
+                    if not name.startswith("_"):
+                        module.imports.setdefault(name, f"{origin}.{name}")
 
     def _parse(self, path: Path) -> ast.Module | None:
         try:

@@ -121,3 +121,9 @@ def test_a_file_that_cannot_be_read_is_named(seen: Callable[..., Findings]) -> N
     assert [text.partition(" (")[0] for text in findings.project.unreadable] == [
         "old.py: Missing parentheses in call to 'print'. Did you mean print(...)?"
     ]
+
+
+def test_an_app_that_comes_by_a_star(targets: Targets) -> None:
+    base = {"shop/__init__.py": "from shop.main import *\n", "shop/main.py": FASTAPI}
+
+    assert targets({**base, "run.py": "import uvicorn\nfrom shop import app\nuvicorn.run(app)\n"}) == ["shop.main:app"]

@@ -43,12 +43,13 @@ def see_db(seen: See) -> Callable[[str], Findings]:
     return lambda source: seen({"main.py": APP, "db.py": head + source, ".env": "DB=postgresql+asyncpg://h/d\n"})
 
 
-def test_the_module_that_knows_all_tables_is_named(seen: See) -> None:
+@pytest.mark.parametrize(("names", "target"), [("User", "models:User.metadata"), ("*", "models:Base.metadata")])
+def test_the_module_that_knows_all_tables_is_named(seen: See, names: str, target: str) -> None:
     base = "from sqlalchemy.orm import DeclarativeBase\nclass Base(DeclarativeBase): ...\n"
     files = {
         "main.py": "from fastapi import FastAPI\nimport models\nimport engine\napp = FastAPI()\n",
         "engine.py": "from sqlalchemy.ext import asyncio as a\ne = a.create_async_engine('sqlite+aiosqlite://')\n",
-        "models/__init__.py": "from models.user import User\nfrom models.item import I\n",
+        "models/__init__.py": f"from models.user import {names}\nfrom models.item import I\n",
         "models/base.py": base,
         "models/user.py": "from models.base import Base\nclass User(Base):\n    __tablename__ = 'users'\n",
         "models/item.py": "from .base import Base\nclass Mixin(Base):\n    __abstract__ = True\nclass I(Mixin): ...\n",
@@ -57,7 +58,7 @@ def test_the_module_that_knows_all_tables_is_named(seen: See) -> None:
     tables = seen(files).tables
 
     assert tables is not None
-    assert (tables.target, tables.count, tables.example) == ("models:User.metadata", 2, "models.item:I")
+    assert (tables.target, tables.count, tables.example) == (target, 2, "models.item:I")
 
 
 @pytest.mark.parametrize(
