@@ -7,20 +7,24 @@ from html import escape
 
 from pytest_asyncapi.blocking import text
 from pytest_asyncapi.blocking.model import Block, Frame, relative
+from pytest_asyncapi.page import document
 
 _STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 70rem; padding: 0 1rem; color: #1d2430; }
-table { border-collapse: collapse; width: 100%; } th, td { text-align: left; padding: .3rem .6rem;
-border-bottom: 1px solid #dde2ea; vertical-align: top; } td.n { text-align: right; white-space: nowrap; }
-code, pre { font: 13px/1.45 ui-monospace, monospace; } pre { background: #f5f7fa; padding: .6rem; overflow: auto; }
-.line, .flame { position: relative; background: #f5f7fa; border-radius: 3px; margin: .4rem 0; }
+.line, .flame { position: relative; background: var(--panel); border-radius: 3px; margin: .4rem 0; overflow: hidden; }
 .line { height: 22px; } .line a, .flame div { position: absolute; overflow: hidden; white-space: nowrap;
-font: 11px/18px ui-monospace, monospace; height: 18px; top: 2px; border-radius: 2px; min-width: 2px; color: #1d2430; }
-.waiting { background: #f5b971; } .computing { background: #ee8f8f; } .flame div { box-shadow: inset 0 0 0 1px #fff; }
-.user { background: #f2a65a; } .other { background: #d9dee7; } .quiet { color: #667; }
-@media (prefers-color-scheme: dark) { body { background: #14181f; color: #e3e7ee; } pre, .line, .flame
-{ background: #1e242e; } .quiet { color: #9aa4b2; } th, td { border-color: #323a47; } }
+font: 11px/18px var(--mono); height: 18px; top: 2px; border-radius: 2px; min-width: 3px; color: var(--on-bar); }
+.waiting { background: var(--waiting); } .computing { background: var(--computing); }
+.flame div { box-shadow: inset 0 0 0 1px var(--paper); padding: 0 .2rem; }
+.user { background: var(--frame); } .other { background: var(--frame-other); }
+.flame .other { color: var(--ink); }
+.key { display: flex; flex-wrap: wrap; gap: .25rem 1rem; } .key i { display: inline-block; width: .9em; height: .9em;
+border-radius: 2px; margin-right: .4em; vertical-align: -.1em; }
 """
+
+_KEY = (
+    "<p class='key quiet'><span><i class='waiting'></i>waiting</span><span><i class='computing'></i>computing</span>"
+    "<span><i class='user'></i>your code</span><span><i class='other'></i>libraries</span></p>"
+)
 
 
 def page(blocks: Sequence[Block], root: str, threshold: float) -> str:
@@ -29,16 +33,15 @@ def page(blocks: Sequence[Block], root: str, threshold: float) -> str:
     for block in blocks:
         tests.setdefault(block.test or "outside of tests", []).append(block)
     parts = [
-        "<!doctype html><html lang='en'><head><meta charset='utf-8'><title>Event loop blocking</title>",
-        "<meta name='viewport' content='width=device-width'>",
-        f"<style>{_STYLE}</style></head><body><h1>Event loop blocking</h1>",
+        "<h1>Event loop blocking</h1>",
         f"<p>{len(shown)} blocks at {len(text.by_site(shown))} sites in {len(tests)} tests;"
         f" threshold {threshold * 1000:g} ms.</p>",
-        _sites(shown, root),
+        _sites(shown, root) if shown else "",
+        _KEY if blocks else "<p class='quiet'>Nothing held the event loop for longer than it may.</p>",
     ]
     for name, of_test in tests.items():
         parts.append(_test(name, sorted(of_test, key=lambda block: block.started), root))
-    return "\n".join([*parts, "</body></html>\n"])
+    return document("Event loop blocking", "\n".join(parts), style=_STYLE)
 
 
 def _sites(blocks: Sequence[Block], root: str) -> str:
@@ -52,7 +55,8 @@ def _sites(blocks: Sequence[Block], root: str) -> str:
             f"<td>{escape(text.doing(block))}</td><td>{escape(block.remedy)}</td></tr>"
         )
     head = "".join(f"<th>{each}</th>" for each in ("Total", "Count", "Longest", "Site", "Request", "What", "Instead"))
-    return f"<table id='sites'><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
+    table = f"<table id='sites'><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
+    return f"<div class='scroll'>{table}</div>"
 
 
 def _test(name: str, blocks: list[Block], root: str) -> str:
@@ -65,7 +69,8 @@ def _test(name: str, blocks: list[Block], root: str) -> str:
         width = block.wall_ms / 10 / whole
         title = escape(text.headline(block, root), quote=True)
         bars.append(
-            f"<a class='{block.kind}' href='#{anchor}' style='left:{left:.2f}%;width:{width:.2f}%' title='{title}'></a>"
+            f"<a class='{block.kind}' href='#{anchor}' style='left:{min(left, 99.5):.2f}%;width:{width:.2f}%'"
+            f" title='{title}' aria-label='{title}'></a>"
         )
         status = (
             "" if block.status == "new" else f" <span class='quiet'>[{escape(block.allowed_by or block.status)}]</span>"

@@ -16,6 +16,7 @@ from pytest_asyncapi.blocking.model import Block, relative
 from pytest_asyncapi.blocking.recorder import Recorder
 from pytest_asyncapi.blocking.scopes import CURRENT_TEST
 from pytest_asyncapi.errors import BlockingError, ConfigurationError
+from pytest_asyncapi.page import output
 
 if TYPE_CHECKING:
     from pytest_asyncapi.settings import Settings
@@ -42,7 +43,7 @@ class Session:
         self.unused_markers: list[str] = []
         self.rules = [parse(pattern, "asyncapi_blocking_allow") for pattern in settings.blocking_allow]
         self.recorder = Recorder(self.threshold, self.root, self.rules)
-        self.report = _report_path(settings.blocking_report, start)
+        self.report = output("--blocking-report", settings.blocking_report, start, _FORMATS)
         self.update = settings.blocking_update_baseline
         self.baseline: Baseline | None = None
         if settings.blocking_baseline:
@@ -224,22 +225,6 @@ def _escape(value: str, inside: bool = False) -> str:
 
 def _count(things: Sequence[object], noun: str) -> str:
     return f"{len(things)} {noun}{'s' * (len(things) != 1)}"
-
-
-def _report_path(name: str, start: Path) -> Path | None:
-    if not name:
-        return None
-    path = start / name
-    if path.suffix not in _FORMATS:
-        raise ConfigurationError(
-            f"--blocking-report={name}: the ending of the file tells its format: expected one of {', '.join(_FORMATS)}"
-        )
-    if path.is_dir() or not path.parent.is_dir():
-        why = "is a directory" if path.is_dir() else f"{path.parent} is no directory"
-        raise ConfigurationError(f"--blocking-report={name}: cannot be written: {why}")
-    if not os.access(path if path.exists() else path.parent, os.W_OK):
-        raise ConfigurationError(f"--blocking-report={name}: cannot be written: no permission")
-    return path
 
 
 def _debugger() -> str | None:

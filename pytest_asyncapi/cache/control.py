@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from pytest_asyncapi.cache.resp import Fields
+from pytest_asyncapi.timeline import now
 
 if TYPE_CHECKING:
     from pytest_asyncapi.cache.link import Link
@@ -86,8 +87,9 @@ class Engine(Protocol):
 class Control:
     """The test's hand on one Redis server."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, *, dated: bool = False) -> None:
         self.engine = engine
+        self.dates: list[tuple[float, Fault | None]] | None = [] if dated else None  # of the log, with what went wrong
         self._log: list[Fields] = []
         self._commands: list[Command] = []  # of the log, made when they are asked for
         self.faults: list[Fault] = []
@@ -171,7 +173,10 @@ class Control:
     def admit(self, fields: Fields) -> Fault | None:
         """Log a command; returns the fault that meets it. The newest fault wins."""
         self._log.append(fields)
-        return self.fault_for(fields[0].upper()) if self.faults else None
+        fault = self.fault_for(fields[0].upper()) if self.faults else None
+        if self.dates is not None:
+            self.dates.append((now(), fault))
+        return fault
 
     def fault_for(self, name: bytes) -> Fault | None:
         for fault in reversed(self.faults):

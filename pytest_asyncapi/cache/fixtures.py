@@ -36,7 +36,8 @@ def _asyncapi_redis(request: pytest.FixtureRequest) -> Iterator[Sandbox]:
         request.getfixturevalue("_asyncapi_loop")  # so that the connections are closed while their loop is open
     settings = settings_of(request.node)
     real = settings.redis_engine == "server" or settings.live
-    sandbox = Sandbox(request.getfixturevalue("_asyncapi_redis_server") if real else None)
+    server = request.getfixturevalue("_asyncapi_redis_server") if real else None
+    sandbox = Sandbox(server, dated=bool(settings.report))
     request.node.stash[SANDBOX] = sandbox
     with sandbox:
         yield sandbox

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Generator
+from typing import TYPE_CHECKING
 
 import pytest
 
 from pytest_asyncapi.cache.fixtures import SANDBOX
+
+if TYPE_CHECKING:
+    from pytest_asyncapi.timeline import Event
 
 SHOWN = 50
 
@@ -30,11 +34,26 @@ def pytest_runtest_makereport(
     if report.when == "call" and report.failed and sandbox is not None and sandbox.used:
         commands = sandbox.control.commands
         if commands:
+            from pytest_asyncapi.cache.timeline import shown
+
             left_out = [f"... {len(commands) - SHOWN} before these"] if len(commands) > SHOWN else []
             report.sections.append(
                 (
                     f"Redis commands ({sandbox.control.engine.name})",
-                    "\n".join([*left_out, *map(str, commands[-SHOWN:])]),
+                    "\n".join([*left_out, *map(shown, commands[-SHOWN:])]),
                 )
             )
+    if report.when == "teardown" and sandbox is not None:
+        del item.stash[SANDBOX]  # pytest keeps the items, with all that hangs on them, until the end of the run
     return report
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_asyncapi_timeline(item: pytest.Item) -> list[Event]:
+    """The Redis commands of a test, for the page of the run."""
+    sandbox = item.stash.get(SANDBOX, None)
+    if sandbox is None or not sandbox.used:
+        return []
+    from pytest_asyncapi.cache.timeline import events
+
+    return events(sandbox.control)

@@ -27,8 +27,9 @@ class Sandbox:
     The engine is made at the first connection: a test that uses no Redis pays for none.
     """
 
-    def __init__(self, server: RealServer | None = None) -> None:
+    def __init__(self, server: RealServer | None = None, *, dated: bool = False) -> None:
         self._server = server
+        self._dated = dated  # whether to note when each command came
         self._control: Control | None = None
         self._connections: weakref.WeakSet[Any] = weakref.WeakSet()
         self.error: CacheError | None = None  # why no engine could be made: an app may have swallowed it
@@ -37,7 +38,7 @@ class Sandbox:
     def control(self) -> Control:
         if self._control is None:
             try:
-                self._control = Control(self._make_engine())
+                self._control = Control(self._make_engine(), dated=self._dated)
             except CacheError as error:
                 self.error = error
                 raise

@@ -12,6 +12,7 @@ from pytest_asyncapi.client.hints import add_hint
 from pytest_asyncapi.client.options import Options
 from pytest_asyncapi.client.waiting import debugger_attached, end_task, shielded, tasks_with, wait_for, wake, where
 from pytest_asyncapi.errors import AppCancelled, AppTimeout, ProtocolError, ProtocolWarning
+from pytest_asyncapi.timeline import now
 
 _GONE = ("ClientDisconnect", "WebSocketDisconnect")  # how frameworks say that the client has left
 
@@ -35,6 +36,7 @@ class Exchange:
     violation: ProtocolError | None = None
     done = False
     ended_by_us = False
+    ended: float | None = None  # by `timeline.now()`, when the app had returned
     _waiter: asyncio.Future[None] | None = None
 
     def __init__(self, app: ASGIApp, scope: Scope, options: Options, read_timeout: float | None) -> None:
@@ -78,6 +80,7 @@ class Exchange:
             if self.exc is None:
                 self.exc = self.violation  # the app has swallowed it
             self.done = True
+            self.ended = now()
             wake(self._waiter)
 
     async def wait(self, timeout: float | None, what: str, kind: str = "read") -> None:

@@ -49,14 +49,14 @@ class Plan:
     def __init__(
         self, app: ASGIApp, settings: Settings, anchor: LoopAnchor | None, shared: bool, database: Any
     ) -> None:
-        from pytest_asyncapi.client.recorder import Recorder
+        from pytest_asyncapi.client.recorder import KEPT, Recorder
 
         self.app = app
         self.settings = settings
         self.anchor = anchor  # None where the loop is this test's own
         self.shared = shared  # whether the lifespan outlives the test
         self.database = database  # the test's database, if it has one
-        self.recorder = Recorder()
+        self.recorder = Recorder(KEPT) if settings.report else Recorder()
 
 
 @pytest.fixture

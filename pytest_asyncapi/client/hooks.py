@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
+if TYPE_CHECKING:
+    from pytest_asyncapi.timeline import Event
 
 APP_SCOPES = pytest.StashKey[dict[int, str]]()  # the scope of the fixture that made an app, by the app's id
 RECORDER = pytest.StashKey[Any]()  # the Recorder of a test
@@ -32,7 +35,20 @@ def pytest_runtest_makereport(
         text = recorder.render() if recorder is not None else ""
         if text and not any(title == _TITLE for title, _ in report.sections):
             report.sections.append((_TITLE, text))
+    if report.when == "teardown" and RECORDER in item.stash:
+        del item.stash[RECORDER]  # pytest keeps the items, with all that hangs on them, until the end of the run
     return report
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_asyncapi_timeline(item: pytest.Item) -> list[Event]:
+    """The requests of a test, for the page of the run."""
+    recorder = item.stash.get(RECORDER, None)
+    if recorder is None:
+        return []
+    from pytest_asyncapi.client.timeline import events
+
+    return events(recorder)
 
 
 _TITLE = "requests of the client, as curl, and their responses"

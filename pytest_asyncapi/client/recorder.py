@@ -6,12 +6,14 @@ import collections
 import shlex
 from typing import TYPE_CHECKING, Any
 
-from pytest_asyncapi.masking import masked, masked_header
+from pytest_asyncapi.masking import masked, masked_header, masked_prose
+from pytest_asyncapi.timeline import now
 
 if TYPE_CHECKING:
     from pytest_asyncapi.client.exchange import Exchange
 
-KEPT = 5  # requests
+SHOWN_REQUESTS = 5  # in the report of a failing test
+KEPT = 400  # for the page of the run, where one is wanted
 SHOWN = 1000  # characters of a body
 _DULL = ("host", "accept", "accept-encoding", "connection", "user-agent", "content-length")
 
@@ -19,21 +21,22 @@ _DULL = ("host", "accept", "accept-encoding", "connection", "user-agent", "conte
 class Recorder:
     """Keeps the last requests of a test with their exchanges."""
 
-    def __init__(self, kept: int = KEPT) -> None:
-        self._entries: collections.deque[tuple[Any, Any]] = collections.deque(maxlen=kept)
+    def __init__(self, kept: int = SHOWN_REQUESTS) -> None:
+        self.entries: collections.deque[tuple[Any, Any, float]] = collections.deque(maxlen=kept)
         self.count = 0
 
     def add(self, request: Any, exchange: Any) -> None:
         """Keep a request."""
         self.count += 1
-        self._entries.append((request, exchange))
+        self.entries.append((request, exchange, now()))
 
     def render(self) -> str:
         """The text of the report section; empty when nothing was requested."""
+        shown = list(self.entries)[-SHOWN_REQUESTS:]
         parts = []
-        if self.count > len(self._entries):
-            parts.append(f"(the last {len(self._entries)} of {self.count} requests)")
-        parts.extend(f"{_curl(request)}\n{_outcome(exchange)}" for request, exchange in self._entries)
+        if self.count > len(shown):
+            parts.append(f"(the last {len(shown)} of {self.count} requests)")
+        parts.extend(f"{_curl(request)}\n{_outcome(exchange)}" for request, exchange, _ in shown)
         return "\n\n".join(parts)
 
 
@@ -80,4 +83,4 @@ def _outcome(exchange: Any) -> str:
 
 
 def _raised(exchange: Exchange) -> str:
-    return f", raised {type(exchange.exc).__name__}: {exchange.exc}" if exchange.exc is not None else ""
+    return masked_prose(f", raised {type(exchange.exc).__name__}: {exchange.exc}") if exchange.exc is not None else ""

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_asyncapi.database.fixtures import DATABASE
+from pytest_asyncapi.masking import masked_sql
 from pytest_asyncapi.settings import settings_of
 
 if TYPE_CHECKING:
     from pytest_asyncapi.database.control import Database
+    from pytest_asyncapi.timeline import Event
 
 SLOWEST = 5
 MISSING_TABLE = ("no such table", "UndefinedTable", "does not exist")
@@ -52,6 +54,17 @@ def pytest_runtest_makereport(
     return report
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_asyncapi_timeline(item: pytest.Item) -> list[Event]:
+    """The queries of a test, for the page of the run."""
+    database = item.stash.get(DATABASE, None)
+    if database is None:
+        return []
+    from pytest_asyncapi.database.timeline import events
+
+    return events(database.queries, str(item.config.rootpath))
+
+
 def _section(database: Database, failure: str) -> str:
     lines = [database.description]
     if not database.has_schema and any(words in failure for words in MISSING_TABLE):
@@ -71,4 +84,4 @@ def _section(database: Database, failure: str) -> str:
     if repeated:
         lines.append("N+1:")
         lines += [f"  {repetition}" for repetition in repeated]
-    return "\n".join(lines)
+    return masked_sql("\n".join(lines))

@@ -4,10 +4,14 @@ report."""
 from __future__ import annotations
 
 from collections.abc import Generator
+from typing import TYPE_CHECKING
 
 import pytest
 
 from pytest_asyncapi.upstream.fixtures import UPSTREAM
+
+if TYPE_CHECKING:
+    from pytest_asyncapi.timeline import Event
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -39,7 +43,20 @@ def pytest_runtest_makereport(
         untold = [each for each in dict.fromkeys(router.problems) if each not in told]
         if untold:
             report.sections.append(("upstream: unanswered requests", "\n".join(untold)))
+    if report.when == "teardown" and router is not None:
+        del item.stash[UPSTREAM]  # pytest keeps the items, with all that hangs on them, until the end of the run
     return report
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_asyncapi_timeline(item: pytest.Item) -> list[Event]:
+    """The upstream calls of a test, for the page of the run."""
+    router = item.stash.get(UPSTREAM, None)
+    if router is None:
+        return []
+    from pytest_asyncapi.upstream.timeline import events
+
+    return events(router.calls)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

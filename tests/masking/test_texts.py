@@ -14,7 +14,10 @@ from pytest_asyncapi.masking import masked, masked_header, masked_prose, masked_
         ('{"user": {"api_key": 12345}}', '{"user": {"api_key": "***"}}'),
         ("name=Ada&password=hunter2&next=%2F", "name=Ada&password=***&next=%2F"),
         ("https://api.test/data?api_key=k-1&page=2#top", "https://api.test/data?api_key=***&page=2#top"),
-        ("https://s3.test/x?X-Amz-Signature=abc&X-Amz-Credential=id", "https://s3.test/x?X-Amz-Signature=***&X-Amz-Credential=***"),
+        (
+            "https://s3.test/x?X-Amz-Signature=abc&X-Amz-Credential=id",
+            "https://s3.test/x?X-Amz-Signature=***&X-Amz-Credential=***",
+        ),
         ("postgresql+asyncpg://ada:p@ss:wrd@db/shop", "postgresql+asyncpg://ada:***@db/shop"),
         ("postgresql+asyncpg://ada:secret@db:5432/shop", "postgresql+asyncpg://ada:***@db:5432/shop"),
         ("redis://:secret@cache:6379/0", "redis://:***@cache:6379/0"),
@@ -24,7 +27,7 @@ from pytest_asyncapi.masking import masked, masked_header, masked_prose, masked_
         ("http://[::1]:8000/users/ada@example.com", "http://[::1]:8000/users/ada@example.com"),
         ("nothing of the kind: 7 apples", "nothing of the kind: 7 apples"),
     ],
-)  # fmt: skip
+)
 def test_a_text(written, shown):
     assert masked(written) == shown
 
@@ -34,10 +37,16 @@ def test_a_text(written, shown):
     [
         ("Authorization: Bearer eyJhbGciOi.J9", "Authorization: Bearer ***"),
         ("x-api-key: k-123", "x-api-key: ***"),
-        ("headers={'authorization': 'Bearer abc.def', 'accept': '*/*'}", "headers={'authorization': '***', 'accept': '*/*'}"),
+        (
+            "headers={'authorization': 'Bearer abc.def', 'accept': '*/*'}",
+            "headers={'authorization': '***', 'accept': '*/*'}",
+        ),
         ("logged in with token=abc123, as Ada", "logged in with token=***, as Ada"),
         ('client.post("/login", data=dict(password="hunter2"))', 'client.post("/login", data=dict(password=***))'),
-        (r'body: "{\"password\": \"hun\\\"ter2\", \"name\": \"Ada\"}"', r'body: "{\"password\": \"***\", \"name\": \"Ada\"}"'),
+        (
+            r'body: "{\"password\": \"hun\\\"ter2\", \"name\": \"Ada\"}"',
+            r'body: "{\"password\": \"***\", \"name\": \"Ada\"}"',
+        ),
         ("UPDATE users SET password = 'hunter2' WHERE id = 7", "UPDATE users SET password = '***' WHERE id = 7"),
         ("CREATE ROLE app LOGIN PASSWORD 'hunter2'", "CREATE ROLE app LOGIN PASSWORD '***'"),
         ("def login(authorization: str, token: str) -> None:", "def login(authorization: str, token: str) -> None:"),
@@ -45,7 +54,7 @@ def test_a_text(written, shown):
         ("Basic YWRhOmh1bnRlcjI=", "Basic ***"),
         ("a Basic idea", "a Basic idea"),
     ],
-)  # fmt: skip
+)
 def test_prose(written, shown):
     assert masked_prose(written) == shown
 
