@@ -41,9 +41,9 @@ def db(
     return {"isolation": isolation, "max_queries": max_queries}
 
 
-def redis_cache(*, engine: Literal["memory", "server"] | None = None) -> dict[str, Any]:
-    """what answers the test's Redis commands: engine="memory"|"server"."""
-    return {"redis_engine": engine}
+def redis_cache(*, engine: Literal["memory", "server"] | None = None, db: int | None = None) -> dict[str, Any]:
+    """what answers the test's Redis commands: engine="memory"|"server"; db=3 is the database of `redis_cache`."""
+    return {"redis_engine": engine, "redis_db": db}
 
 
 def virtual_clock(

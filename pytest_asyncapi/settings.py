@@ -156,6 +156,7 @@ class Settings:
     redis_engine: str = option(
         "memory", one_of("memory", "server"), "what answers Redis commands: memory, or server (a real one)"
     )
+    redis_db: int = option(0, whole_number, "the number of the Redis database that `redis_cache` is a client of")
 
     clock: str = option(
         "jump",

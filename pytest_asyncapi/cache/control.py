@@ -95,6 +95,7 @@ class Control:
         self.faults: list[Fault] = []
         self.is_down = False
         self.links: weakref.WeakSet[Link] = weakref.WeakSet()
+        self.selected: set[bytes] = set()  # the numbers of the databases that clients have chosen, as they sent them
         self._latency = 0.0
 
     def advance(self, seconds: float) -> None:

@@ -44,10 +44,12 @@ def _asyncapi_redis(request: pytest.FixtureRequest) -> Iterator[Sandbox]:
 
 
 @public_fixture
-async def redis_cache(_asyncapi_loop: Any, _asyncapi_redis: Sandbox) -> AsyncIterator[RedisCache]:
+async def redis_cache(
+    request: pytest.FixtureRequest, _asyncapi_loop: Any, _asyncapi_redis: Sandbox
+) -> AsyncIterator[RedisCache]:
     """A `redis.asyncio.Redis` on the test's own server, and its control: advance, down, up, fail, commands, ..."""
     try:
-        opened = _asyncapi_redis.client()
+        opened = _asyncapi_redis.client(db=settings_of(request.node).redis_db)
     except ModuleNotFoundError as error:
         from pytest_asyncapi.cache.versions import explain
 

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_asyncapi.cache.fixtures import SANDBOX
+from pytest_asyncapi.settings import settings_of
 
 if TYPE_CHECKING:
+    from pytest_asyncapi.cache.sandbox import Sandbox
     from pytest_asyncapi.timeline import Event
 
 SHOWN = 50
@@ -40,12 +42,28 @@ def pytest_runtest_makereport(
             report.sections.append(
                 (
                     f"Redis commands ({sandbox.control.engine.name})",
-                    "\n".join([*left_out, *map(shown, commands[-SHOWN:])]),
+                    "\n".join([*_other_database(item, sandbox), *left_out, *map(shown, commands[-SHOWN:])]),
                 )
             )
     if report.when == "teardown" and sandbox is not None:
         del item.stash[SANDBOX]  # pytest keeps the items, with all that hangs on them, until the end of the run
     return report
+
+
+def _other_database(item: pytest.Item, sandbox: Sandbox) -> list[str]:
+    """What to set, when the app's clients have chosen another database of the server than `redis_cache` looks into."""
+    chosen = sorted(number.decode() for number in sandbox.control.selected)
+    own = str(settings_of(item).redis_db)
+    if (
+        not chosen
+        or own in chosen
+        or not {"redis_cache", "asyncapi_redis_cache"} & set(getattr(item, "fixturenames", ()))
+    ):
+        return []
+    return [
+        f"The app's clients use database {' and '.join(chosen)}, redis_cache uses {own}: "
+        f"set asyncapi_redis_db = {chosen[0]}, or @pytest.mark.redis_cache(db={chosen[0]})"
+    ]
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -94,7 +94,9 @@ class Link:
         if not fields:
             return
         name = fields[0].upper()
-        if name in (b"ACL", b"CONFIG"):
+        if name == b"SELECT":
+            self.control.selected.update(fields[1:2])
+        elif name in (b"ACL", b"CONFIG"):
             self.control.engine.guarded = True
         elif name in (b"AUTH", b"HELLO") and not self.control.engine.guarded:
             fields = without_credentials(fields)

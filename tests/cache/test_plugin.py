@@ -38,6 +38,64 @@ def test_a_failing_test_shows_what_was_asked(project):
     result.stdout.fnmatch_lines(["*Redis commands (memory)*", "SET a 1 EX 60", "GET b"])
 
 
+DATABASES = """
+import pytest
+import redis.asyncio
+
+app = redis.asyncio.from_url("redis://cache.example.com/3")
+
+async def test_the_first_database(redis_cache):
+    await app.set("a", 1)
+    assert await redis_cache.get("a") == b"1"
+
+@pytest.mark.redis_cache(db=3)
+async def test_that_of_the_app(redis_cache):
+    await app.set("a", 1)
+    assert await redis_cache.get("a") == b"1"
+    assert redis_cache.commands == [("SET", "a", "1"), ("GET", "a")]
+    assert not await redis_cache.get("fails")
+    assert False
+
+async def test_the_app_alone():
+    pass
+"""
+
+
+def test_another_database_than_the_app_uses(project):
+    project.makepyfile(DATABASES)
+
+    result = project.runpytest_inprocess("-p", "no:randomly")
+
+    result.assert_outcomes(failed=2, passed=1)
+    result.stdout.fnmatch_lines(
+        [
+            "*Redis commands (memory)*",
+            "The app's clients use database 3, redis_cache uses 0: set asyncapi_redis_db = 3, "
+            "or @pytest.mark.redis_cache(db=3)",
+            "SET a 1",
+            "GET a",
+        ]
+    )
+    assert result.stdout.str().count("The app's clients use") == 1
+
+
+def test_the_database_may_be_set_for_all_tests(project):
+    project.makepyfile(DATABASES)
+
+    result = project.runpytest_inprocess("-o", "asyncapi_redis_db=3", "-k", "first")
+
+    result.assert_outcomes(passed=1, deselected=2)
+
+
+@pytest.mark.parametrize("number", ["-1", "three"])
+def test_a_database_is_a_number(project, number):
+    project.makepyfile(DATABASES)
+
+    result = project.runpytest_inprocess("-o", f"asyncapi_redis_db={number}")
+
+    result.stderr.fnmatch_lines([f"*asyncapi_redis_db*{number}*expected a whole number, zero or more*"])
+
+
 def test_an_unknown_engine_is_named(project):
     project.makepyfile(
         """
