@@ -8,7 +8,7 @@ _project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_tex
 project = _project["name"]
 author = _project["authors"][0]["name"]
 release = version = _project["version"]
-copyright = author  # noqa: A001
+copyright = author
 
 extensions = ["myst_parser"]
 exclude_patterns = ["_build"]
