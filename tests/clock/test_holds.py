@@ -63,7 +63,7 @@ async def test_an_idle_worker_thread_holds_nothing(clock):
     begin = time.perf_counter()
     await asyncio.sleep(1000)
 
-    assert time.perf_counter() - begin < 1
+    assert time.perf_counter() - begin < 10
 
 
 async def test_a_thread_of_the_app(clock):
