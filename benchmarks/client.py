@@ -5,12 +5,14 @@ Requests a CPU second on small FastAPI endpoints, what the fixture costs a test,
 
 import asyncio
 import gc
+import multiprocessing
 import os
 import pathlib
 import statistics
 import subprocess
 import sys
 import tempfile
+import time
 import tracemalloc
 from collections.abc import Callable
 from typing import Any
@@ -67,65 +69,86 @@ async def hundred_megabytes(scope: Any, receive: Any, send: Any) -> None:
     await send({"type": "http.response.body"})
 
 
-ENDPOINTS = {
-    "a trivial endpoint": ("/", 60),
-    "1 MB in one piece": ("/large", 20),
-    "a stream of 16 chunks": ("/chunks", 15),
-    "a stream of 16 chunks, each awaited for": ("/paced", 15),
+ENDPOINTS = {  # the path, how often, and whether each request has a URL of its own
+    "a trivial endpoint": ("/", 100, False),
+    "the same, each at a URL of its own": ("/", 100, True),
+    "1 MB in one piece": ("/large", 30, False),
+    "a stream of 16 chunks": ("/chunks", 30, False),
+    "a stream of 16 chunks, each awaited for": ("/paced", 30, False),
 }
 
 
-class Clients:
-    """All clients, in one event loop; Starlette's has its own thread."""
+CLIENTS: dict[str, Callable[[], Any]] = {
+    "httpx2.ASGITransport": lambda: httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url=BASE_URL),
+    "ours on httpx2": lambda: client_class(httpx2)(app),
+    "httpx.ASGITransport": lambda: httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=BASE_URL),
+    "ours on httpx": lambda: client_class(httpx)(app),
+    "async-asgi-testclient": lambda: AsyncTestClient(app),
+}
+SYNC = "Starlette's TestClient"  # it has its own thread
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self.loop = loop
-        self.asynchronous: dict[str, Any] = {
-            "httpx2.ASGITransport": httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url=BASE_URL),
-            "ours on httpx2": client_class(httpx2)(app),
-            "httpx.ASGITransport": httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=BASE_URL),
-            "ours on httpx": client_class(httpx)(app),
-            "async-asgi-testclient": AsyncTestClient(app),
-        }
-        self.starlette = TestClient(app)
 
-    async def open(self) -> None:
-        for client in self.asynchronous.values():
-            await client.__aenter__()
-        self.starlette.__enter__()
+def _serve(orders: Any, name: str) -> None:
+    """A process with one client: `path, count, apart` are its orders, CPU seconds its answers."""
+    loop = asyncio.new_event_loop()
 
-    async def close(self) -> None:
-        self.starlette.__exit__(None, None, None)
-        for client in self.asynchronous.values():
-            await client.__aexit__(None, None, None)
+    async def requests(client: Any, urls: list[str]) -> None:
+        for url in urls:
+            response = await client.get(url)
+            assert response.status_code == 200
 
-    def cases(self, path: str, count: int) -> dict[str, Callable[[], object]]:
-        def many(client: Any) -> Callable[[], object]:
-            async def requests() -> None:
-                for _ in range(count):
-                    response = await client.get(path)
-                    assert response.status_code == 200
-
-            return lambda: self.loop.run_until_complete(requests())
-
-        def sync() -> None:
-            for _ in range(count):
-                assert self.starlette.get(path).status_code == 200
-
-        return {name: many(client) for name, client in self.asynchronous.items()} | {"Starlette's TestClient": sync}
+    client = TestClient(app) if name == SYNC else CLIENTS[name]()
+    if name == SYNC:
+        client.__enter__()
+    else:
+        loop.run_until_complete(client.__aenter__())
+    turn = 0
+    while (order := orders.recv()) is not None:
+        path, count, apart = order
+        turn += 1
+        urls = [f"{path}?n={turn}.{n}" if apart else path for n in range(count)]
+        gc.collect()
+        begin = time.process_time()
+        if name == SYNC:
+            for url in urls:
+                assert client.get(url).status_code == 200
+        else:
+            loop.run_until_complete(requests(client, urls))
+        orders.send(time.process_time() - begin)
 
 
 def speed() -> None:
-    """Requests a CPU second, as a ratio to httpx2's own transport."""
-    loop = asyncio.new_event_loop()
-    clients = Clients(loop)
-    loop.run_until_complete(clients.open())
+    """Requests a CPU second, as a ratio to httpx2's own transport.
+
+    Each client has a process of its own, and they take turns: in one process, the interpreter would fit the code that
+    they share, httpx2's, to the types of one of them, at the cost of the other.
+    """
+    spawn = multiprocessing.get_context("spawn")
+    workers: dict[str, Any] = {}
+    for name in (*CLIENTS, SYNC):
+        workers[name], theirs = spawn.Pipe()
+        spawn.Process(target=_serve, args=(theirs, name), daemon=True).start()
+    spent = 0.0
+
+    def ask(worker: Any, *order: Any) -> Callable[[], None]:
+        def case() -> None:
+            nonlocal spent
+            worker.send(order)
+            spent += worker.recv()
+
+        return case
+
     found = {
-        title: ratios(clients.cases(path, count), rounds=9, baseline="httpx2.ASGITransport")
-        for title, (path, count) in ENDPOINTS.items()
+        title: ratios(
+            {name: ask(worker, *order) for name, worker in workers.items()},
+            rounds=15,
+            baseline="httpx2.ASGITransport",
+            clock=lambda: spent,
+        )
+        for title, order in ENDPOINTS.items()
     }
-    loop.run_until_complete(clients.close())
-    loop.close()
+    for worker in workers.values():
+        worker.send(None)
     print("### Requests a CPU second, as a ratio to httpx2.ASGITransport (higher is better)\n")
     print(f"| | {' | '.join(found)} |")
     print(f"|---|{'---|' * len(found)}")

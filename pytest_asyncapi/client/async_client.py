@@ -16,6 +16,7 @@ from pytest_asyncapi.client.transport import COLLECT, TransportBase, extensions_
 from pytest_asyncapi.client.websocket import Channel, WebSocketSession
 
 BASE_URL = "http://testserver"
+_URLS_KEPT = 500  # of one base URL
 
 
 class ClientMethods:
@@ -33,6 +34,8 @@ class ClientMethods:
     module: ModuleType
     app: ASGIApp
     asgi: TransportBase
+    _base: Any = None  # the base URL that `_parsed` belongs to
+    _parsed: dict[str, Any]  # URLs as the tests write them -> the library's, which cannot be changed
 
     def __init__(
         self,
@@ -78,6 +81,20 @@ class ClientMethods:
         self.asgi = transport
         super().__init__(transport=transport, base_url=base_url, timeout=timeout, **httpx_options)  # type: ignore[call-arg]
 
+    def build_request(self, method: str, url: Any, *, params: Any = None, **options: Any) -> Any:
+        """As httpx's. The tests of an app ask for the same paths again and again: each is parsed once."""
+        base = self.base_url  # type: ignore[attr-defined]
+        if base is not self._base:
+            self._base, self._parsed = base, _parsed_urls(self.module, str(base))
+        plain = type(url) is str and params is None and not self.params  # type: ignore[attr-defined]
+        parsed = self._parsed.get(url) if plain else None
+        made = super().build_request(  # type: ignore[misc]
+            method, url if parsed is None else parsed, params=params, **options
+        )
+        if plain and parsed is None and len(self._parsed) < _URLS_KEPT:
+            self._parsed[url] = made.url
+        return made
+
     def send(self, request: Any, *, stream: bool = False, **options: Any) -> Any:
         """As httpx's. Where the whole body will be read, the app need not wait for the reader of each part."""
         if not stream:
@@ -111,7 +128,7 @@ class ClientMethods:
         upgrade |= {"sec-websocket-key": "dGhlIHNhbXBsZSBub25jZQ=="}
         if offered:
             upgrade["sec-websocket-protocol"] = ", ".join(offered)
-        request = self.build_request(  # type: ignore[attr-defined]
+        request = self.build_request(
             "GET",
             url,
             params=params,
@@ -138,6 +155,12 @@ class _LateChannel:
         if self._channel is None:
             raise RuntimeError("the websocket is not open: write `async with client.websocket_connect(...) as ws`")
         return getattr(self._channel, name)
+
+
+@functools.lru_cache(maxsize=16)
+def _parsed_urls(module: ModuleType, base_url: str) -> dict[str, Any]:
+    """What the clients of a base URL have parsed."""
+    return {}
 
 
 @functools.cache

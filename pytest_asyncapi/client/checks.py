@@ -113,7 +113,7 @@ def kind_of(message: Any) -> str:
         kind = message["type"]
     except (TypeError, KeyError):
         raise ProtocolError(f"send() takes a dict with a 'type', not {message!r}") from None
-    return str(kind)
+    return kind if type(kind) is str else str(kind)
 
 
 def checked_frame(message: Message) -> None:

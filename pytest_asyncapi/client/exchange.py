@@ -83,11 +83,14 @@ class Exchange:
             self.ended = now()
             wake(self._waiter)
 
-    async def wait(self, timeout: float | None, what: str, kind: str = "read") -> None:
-        """Wait until the app does something; AppTimeout says `what` has not come, and where the app waits."""
+    async def wait(self, timeout: float | None, what: str, kind: str = "read", rest: float | None = None) -> None:
+        """Wait until the app does something; AppTimeout says `what` has not come, and where the app waits.
+
+        `rest` is what is left of the time-out, where a part of it has gone by.
+        """
         waiter = self._waiter = self.loop.create_future()
         try:
-            if await wait_for(waiter, timeout) or debugger_attached():
+            if await wait_for(waiter, timeout if rest is None else rest) or debugger_attached():
                 return
         finally:
             self._waiter = None

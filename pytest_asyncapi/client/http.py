@@ -46,7 +46,10 @@ class HTTPExchange(Exchange):
     preview = b""
     received = 0  # bytes of the request's body that the app has taken
     _sent = 0
+    _moved = 0.0  # when the app has sent something that the client was not woken for
+    _bodiless = False  # a response to HEAD: what is sent as its body is dropped, as a server does
     _declared: int | None = None
+    _upload: collections.deque[tuple[bytes, bool]] | None = None  # parts of a streamed request, for the app
     _bodies_done = False
     _collecting = False  # the client takes all that comes
     _body_at = 0
@@ -69,11 +72,12 @@ class HTTPExchange(Exchange):
         self.write_timeout = write_timeout
         self._collecting = collect
         self._body = body
-        self._upload: collections.deque[tuple[bytes, bool]] | None = (
-            None if type(body) is bytes else collections.deque()
-        )
+        if type(body) is not bytes:
+            self._upload = collections.deque()
         self._chunks: collections.deque[bytes] = collections.deque()
         self._receivers: list[asyncio.Future[None]] = []
+        if scope["method"] == "HEAD":
+            self._bodiless = True
         if options.background == "defer":
             self._hold = self.loop.create_future()
 
@@ -118,22 +122,28 @@ class HTTPExchange(Exchange):
         try:
             kind = kind_of(message)
             if kind == "http.response.body":
-                wait = self._take_body(message)
-                if wait is not None:
+                if (wait := self._take_body(message)) is not None:
                     await wait()
             elif kind == "http.response.start":
-                if self.started:
-                    raise ProtocolError("http.response.start was sent twice")
-                self.status, self.headers, self._declared = checked_start(message, self.options.strict)
-                if message.get("trailers", False):
-                    self.trailers_due, self.trailers = True, []
-                self.started = True
-                wake(self._waiter)
+                self._take_start(message)
             else:
                 await self._send_other(kind, message)
         except ProtocolError as error:
             self.violation = self.violation or error
             raise
+
+    def _take_start(self, message: Message) -> None:
+        __tracebackhide__ = True
+        if self.started:
+            raise ProtocolError("http.response.start was sent twice")
+        self.status, self.headers, self._declared = checked_start(message, self.options.strict)
+        if message.get("trailers", False):
+            self.trailers_due, self.trailers = True, []
+        self.started = True
+        if self._collecting:  # the client waits for the end
+            self._moved = self.loop.time()
+        else:
+            wake(self._waiter)
 
     def _take_body(self, message: Message) -> Callable[[], Awaitable[None]] | None:
         """Take a part of the body; returns what the app has to wait for then, if anything."""
@@ -149,18 +159,20 @@ class HTTPExchange(Exchange):
             chunk = checked_body(message)
         if self.disconnected:
             return self._breathe
-        if chunk and self.scope["method"] != "HEAD":
-            self._sent += len(chunk)
-            if self._declared is not None and self._sent > self._declared:
-                raise too_long(self._sent, self._declared, self.status)
-            if len(self.preview) < PREVIEW:
+        if chunk and not self._bodiless:
+            before = self._sent
+            self._sent = sent = before + len(chunk)
+            if self._declared is not None and sent > self._declared:
+                raise too_long(sent, self._declared, self.status)
+            if before < PREVIEW:
                 self.preview += chunk[:PREVIEW]
             self._chunks.append(chunk)
         if message.get("more_body", False):
             if not self._collecting:
                 return self._back_pressure
+            self._moved = self.loop.time()
             return None if len(self._chunks) % 64 else self._breathe
-        if self._declared is not None and self._sent < self._declared and self.scope["method"] != "HEAD":
+        if self._declared is not None and self._sent < self._declared and not self._bodiless:
             raise too_short(self._sent, self._declared)
         self._bodies_done = True
         if self.trailers_due:
@@ -255,14 +267,14 @@ class HTTPExchange(Exchange):
             self.status, self.headers, self.preview = 500, [(b"content-type", b"text/plain")], b"Internal Server Error"
             self._chunks.append(self.preview)
 
-    async def _wait_or_pump(self, what: str) -> None:
+    async def _wait_or_pump(self, what: str, rest: float | None = None) -> None:
         if self._body_wanted:
             await self._pump()
         elif self._upload is not None and not self._body_taken and not self.started:
             timeouts = [each for each in (self.write_timeout, self.read_timeout) if each is not None]
             await self.wait(min(timeouts, default=None), "the request's body was not read", "write")
         else:
-            await self.wait(self.read_timeout, what)
+            await self.wait(self.read_timeout, what, rest=rest)
 
     async def _pump(self) -> None:
         assert self._upload is not None
@@ -299,15 +311,22 @@ class HTTPExchange(Exchange):
     async def _until_over(self) -> None:
         """Wait for the end of the body; in the mode `wait` for the app's end, which saves a change of tasks."""
         waits = self.options.background == "wait"
+        rest: float | None = None
         while not self.done and (waits or not self._bodies_done):
-            before = self._sent
             try:
-                await self._wait_or_pump("no further part of the body came" if self.started else "no response began")
-            except AppTimeout:
+                await self._wait_or_pump(
+                    "no further part of the body came" if self.started else "no response began", rest
+                )
+            except AppTimeout as late:
                 if self._bodies_done:
                     break  # the body is there; `finish` has its own limit for what comes after it
-                if self._sent == before:
+                if late.kind == "write" or self.read_timeout is None:
                     raise
+                rest = self._moved + self.read_timeout - self.loop.time()  # it was not woken for what came since
+                if rest <= 0:
+                    raise
+            else:
+                rest = None
 
     async def finish(self) -> None:
         """The body is read: wait for the app's end (trailers, background work, dependencies' exits) and judge it."""

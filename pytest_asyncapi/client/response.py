@@ -26,6 +26,7 @@ class QuickResponse:
 
     module: ModuleType
     asgi_body: StreamBase
+    stream: Any
     is_stream_consumed: bool
     is_closed: bool
 
@@ -37,8 +38,9 @@ class QuickResponse:
         self.is_stream_consumed = True
         try:
             content = await self.asgi_body.collect()
-        finally:
-            await self.aclose()  # type: ignore[attr-defined]
+        finally:  # httpx's `aclose()` without its checks
+            self.is_closed = True
+            await self.stream.aclose()
         self._content = content
         self._num_bytes_downloaded = len(content)
         return content

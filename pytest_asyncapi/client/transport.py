@@ -312,7 +312,8 @@ class StreamBase:
     async def aclose(self) -> None:
         exchange = self._exchange
         try:
-            await exchange.close()
+            if not exchange.done:
+                await exchange.close()
         finally:
             if exchange.done and (exchange.exc is None or exchange.exc_seen):
                 self._transport.open.discard(exchange)

@@ -4,6 +4,7 @@ import asyncio
 import re
 import sys
 
+import httpx2
 import pytest
 
 from pytest_asyncapi.errors import AppTimeout
@@ -200,3 +201,20 @@ async def test_the_line_of_a_generator(connect):
     with pytest.raises(client.module.ReadTimeout) as raised:
         await client.get("/stream")
     assert re.findall(r"^  .*:\d+ in (\w+):", str(raised.value), re.MULTILINE) == ["rows", "slow_query"]
+
+
+async def test_the_time_runs_from_the_last_part(connect, app_of):
+    async def begins_and_hangs(scope, receive, send):
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await asyncio.sleep(0.1)
+        await send({"type": "http.response.body", "body": b"a part", "more_body": True})
+        await asyncio.Event().wait()
+
+    client = await connect(app_of(begins_and_hangs), timeout=0.2)
+    clock = asyncio.get_running_loop().time
+    began = clock()
+
+    with pytest.raises(httpx2.ReadTimeout):
+        await client.get("/")
+
+    assert 0.29 <= clock() - began < 0.39  # not 0.2, nor twice that
