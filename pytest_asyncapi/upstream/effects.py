@@ -9,7 +9,7 @@ from copy import copy
 from typing import Any
 
 from pytest_asyncapi.errors import UpstreamError, ours
-from pytest_asyncapi.upstream.fault import Fault
+from pytest_asyncapi.upstream.fault import Fault, faults
 from pytest_asyncapi.upstream.replies import Answer, Effect, Reply, to_reply
 from pytest_asyncapi.upstream.request import Request
 
@@ -71,6 +71,8 @@ def to_effect(value: Any) -> Effect:
     called."""
     if isinstance(value, Callback):
         return value
+    if value is faults.truncate:
+        raise UpstreamError("reply(faults.truncate): say after how many bytes, as in faults.truncate(10).")
     if (
         callable(value)
         and not isinstance(value, type | Reply | Fault)

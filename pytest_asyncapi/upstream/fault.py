@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from pytest_asyncapi.errors import UpstreamError
+
 CONNECT_PHASE = frozenset({"refused", "dns", "tls", "connect_timeout"})
 
 
@@ -60,4 +62,6 @@ class faults:
     def truncate(after: int) -> Fault:
         """The connection ends after so many bytes of the body; ``Reply(json=..., fault=faults.truncate(5))`` picks the
         body."""
+        if not isinstance(after, int) or after < 0:
+            raise UpstreamError(f"faults.truncate({after!r}): give a number of bytes, 0 or more.")
         return Fault("truncate", after)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pytest_asyncapi.upstream.request import DEFAULT_PORTS, Request
+from pytest_asyncapi.upstream.request import DEFAULT_PORTS, Request, with_target
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 ESTABLISHED = b"HTTP/1.1 200 Connection established\r\n\r\n"
@@ -41,7 +41,7 @@ class RequestParser:
         assert self._head is not None
         method, target, headers = self._head
         request = Request(method, self._url(method, target), headers, bytes(self._body), self.client)
-        request.proxy = self.proxy or (None if target.startswith("/") or method == "CONNECT" else self._origin())
+        request.proxy = self.proxy or (self._origin() if self._is_for_another(request, target) else None)
         self._head = None
         self._body.clear()
         return request
@@ -65,12 +65,16 @@ class RequestParser:
         host, _, port = authority.rpartition(":")
         self.scheme, self.host, self.port = "https" if port == "443" else self.scheme, host.strip("[]"), int(port)
 
+    def _is_for_another(self, request: Request, target: str) -> bool:
+        """A whole URL of another address was asked for, as a proxy is."""
+        return "://" in target and (request.host, request.port) != (self.host.lower(), self.port)
+
     def _origin(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{self.scheme}://{host}" + ("" if self.port == DEFAULT_PORTS.get(self.scheme) else f":{self.port}")
 
     def _url(self, method: str, target: str) -> str:
-        return self._origin() + target if target.startswith("/") else target
+        return target if method == "CONNECT" else with_target(self._origin(), target)
 
     def _read_head(self) -> bool:
         end = self._buffer.find(b"\r\n\r\n")

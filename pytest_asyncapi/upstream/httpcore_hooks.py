@@ -18,7 +18,7 @@ from pytest_asyncapi.upstream.fault import Fault
 from pytest_asyncapi.upstream.httpcore_streams import async_stream, sync_stream, to_exception
 from pytest_asyncapi.upstream.plan import Plan, planned
 from pytest_asyncapi.upstream.replies import BODILESS, Reply
-from pytest_asyncapi.upstream.request import DEFAULT_PORTS, HTTP_SCHEME, Request
+from pytest_asyncapi.upstream.request import DEFAULT_PORTS, HTTP_SCHEME, Request, with_target
 from pytest_asyncapi.wire.patches import Patches
 
 if TYPE_CHECKING:
@@ -129,7 +129,7 @@ class Hooks:
             headers = [*proxy.headers, *headers]
         ours = Request(
             request.method.decode("ascii"),
-            f"{HTTP_SCHEME.get(scheme, scheme)}://{authority}{url.target.decode('ascii')}",
+            with_target(f"{HTTP_SCHEME.get(scheme, scheme)}://{authority}", url.target.decode("ascii")),
             headers,
             body,
             self.client,

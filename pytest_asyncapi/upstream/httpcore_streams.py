@@ -11,6 +11,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from pytest_asyncapi.errors import UpstreamError
+from pytest_asyncapi.upstream import arguments
 from pytest_asyncapi.upstream.active import current
 from pytest_asyncapi.upstream.effects import as_exception
 from pytest_asyncapi.upstream.fault import Fault
@@ -267,7 +268,7 @@ def sync_stream(core: Any, client: str) -> Any:
             else:
                 yield reply.head
                 measured = reply.header("content-length") is not None
-                for chunk in reply.body:
+                for chunk in map(arguments.chunk, reply.body):
                     yield chunk if measured else frame(chunk)
                 if not measured:
                     yield LAST_CHUNK

@@ -6,6 +6,8 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from pytest_asyncapi.errors import UpstreamError
+from pytest_asyncapi.upstream import arguments
 from pytest_asyncapi.upstream.replies import UNSET
 from pytest_asyncapi.upstream.request import Request
 
@@ -46,11 +48,13 @@ def _text(value: Any) -> Any:
     return value
 
 
-def _values(kind: str, wanted: Mapping[str, Any], get: Callable[[Request], Mapping[str, list[str]]]) -> Check:
+def _values(
+    kind: str, argument: str, wanted: Mapping[str, Any], get: Callable[[Request], Mapping[str, list[str]]]
+) -> Check:
     """For names that may have several values: those of a wanted name are all of them, in order."""
     texts = {
         name: [_text(each) for each in value] if isinstance(value, list | tuple) else [_text(value)]
-        for name, value in wanted.items()
+        for name, value in arguments.mapping(argument, wanted).items()
     }
 
     def check(request: Request) -> str | None:
@@ -68,14 +72,16 @@ def _values(kind: str, wanted: Mapping[str, Any], get: Callable[[Request], Mappi
 
 
 def query(params: Mapping[str, Any]) -> Check:
-    return _values("query", params, lambda request: request.query)
+    return _values("query", "params", params, lambda request: request.query)
 
 
 def form(fields: Mapping[str, Any]) -> Check:
-    return _values("form field", fields, lambda request: request.form)
+    return _values("form field", "form", fields, lambda request: request.form)
 
 
 def _mapping(kind: str, wanted: Mapping[str, Any], get: Callable[[Request], Mapping[str, str]]) -> Check:
+    wanted = {name: _text(value) for name, value in arguments.mapping(f"{kind}s", wanted).items()}
+
     def check(request: Request) -> str | None:
         have = get(request)
         for name, want in wanted.items():
@@ -122,6 +128,8 @@ def _json(holds: Callable[[Any], bool], wish: str) -> Check:
 def content(want: bytes | str | re.Pattern[str]) -> Check:
     if isinstance(want, str):
         want = want.encode()
+    if not isinstance(want, bytes | re.Pattern):
+        raise UpstreamError(f"upstream route: content={want!r} is neither bytes nor a str or a regular expression.")
 
     def check(request: Request) -> str | None:
         got: Any = request.content
@@ -144,6 +152,14 @@ def files(wanted: Mapping[str, Any]) -> Check:
                 return want == file
         return same(want, file[0])
 
+    wanted = arguments.mapping("files", wanted)
+    for name, want in wanted.items():
+        if not isinstance(want, str | bytes | tuple | re.Pattern):
+            raise UpstreamError(
+                f"upstream route: the file {name!r} is wanted as {want!r}; give its name (str), its bytes, or"
+                " (filename, content type, bytes)."
+            )
+
     def check(request: Request) -> str | None:
         for name, want in wanted.items():
             got = request.files.get(name)
@@ -162,9 +178,15 @@ def predicate(where: Any) -> Check:
         from pytest_asyncapi.upstream.respx_patterns import respx_predicate
 
         where = respx_predicate(where)
+    if not callable(where):
+        raise UpstreamError(f"upstream route: where={where!r} is no function of the request, and no respx pattern.")
 
     def check(request: Request) -> str | None:
-        return None if where(request) else f"where={getattr(where, '__name__', where)!s} said no"
+        try:
+            holds = where(request)
+        except Exception as exc:
+            raise UpstreamError(f"where={getattr(where, '__name__', where)!s} failed: {exc!r}") from exc
+        return None if holds else f"where={getattr(where, '__name__', where)!s} said no"
 
     return check
 

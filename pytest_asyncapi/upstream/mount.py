@@ -24,6 +24,12 @@ App = Callable[..., Any]
 
 def mount(upstream: Upstream, base: str, app: App) -> Route:
     """One route for all below `base`."""
+    if not callable(app):
+        raise UpstreamError(f"upstream.mount({base!r}, {app!r}): the app is not callable, as an ASGI app is.")
+    if "?" in base or "{" in base:
+        raise UpstreamError(
+            f"upstream.mount({base!r}): the base is an address and perhaps a path, such as 'https://a/v1'."
+        )
     root = base.rstrip("/")
     path = "/" + root.partition("://")[2].partition("/")[2]
     route = upstream.route(None, root + "/{rest:path}", required=False)

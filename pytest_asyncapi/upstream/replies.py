@@ -9,6 +9,7 @@ from http import HTTPStatus
 from typing import Any
 
 from pytest_asyncapi.errors import UpstreamError, ours
+from pytest_asyncapi.upstream import arguments
 from pytest_asyncapi.upstream.fault import Fault
 
 __tracebackhide__ = ours
@@ -47,23 +48,27 @@ class Reply:
     ) -> None:
         if sum((json is not UNSET, text is not None, html is not None, body != b"")) > 1:
             raise UpstreamError("Reply(): give one of json=, text=, html= and body=, not several.")
-        self.status = status
-        self.headers: HeaderList = [
-            (str(name), str(value)) for name, value in (headers.items() if isinstance(headers, Mapping) else headers)
-        ]
-        self.reason = REASONS.get(status, "") if reason is None else reason
-        self.body: Body = body
-        self.latency = latency
+        self.status = arguments.status(status)
+        self.headers: HeaderList = arguments.headers(headers) if headers else []
+        self.reason = REASONS.get(status, "") if reason is None else arguments.reason(reason)
+        self.body: Body = arguments.body(body)
+        self.latency = arguments.latency(latency)
+        if fault is not None and not isinstance(fault, Fault):
+            raise UpstreamError(f"Reply(fault={fault!r}): give one of faults, such as faults.truncate(10).")
+        if fault is not None and fault.kind == "truncate" and self.streams:
+            raise UpstreamError("Reply(fault=faults.truncate(...)): only a body of bytes can be cut, no iterator.")
         self.fault = fault
         self.close = close
         self.chunked = chunked
         if json is not UNSET:
             self._content(_dump(json), "application/json")
         elif text is not None:
-            self._content(text.encode(), "text/plain; charset=utf-8")
+            self._content(arguments.text("text", text), "text/plain; charset=utf-8")
         elif html is not None:
-            self._content(html.encode(), "text/html; charset=utf-8")
-        self.headers += [("Set-Cookie", f"{name}={value}; Path=/") for name, value in (cookies or {}).items()]
+            self._content(arguments.text("html", html), "text/html; charset=utf-8")
+        if cookies:
+            given = arguments.mapping("cookies", cookies)
+            self.headers += arguments.headers([("Set-Cookie", f"{name}={given[name]}; Path=/") for name in given])
 
     def __repr__(self) -> str:
         return f"<Reply {self.status}>"
@@ -161,16 +166,16 @@ def to_reply(value: Any) -> Answer:
         case bool():
             return Reply(json=value)
         case int():
-            return _status(value)
+            return Reply(value)
         case str():
             return Reply(text=value)
         case bytes() | bytearray():
             return Reply(body=bytes(value))
         case dict() | list() | None:
             return Reply(json=value)
-        case (int() as status, body):
+        case (int() as status, body) if isinstance(value, tuple):
             return _with_status(status, to_reply(body))
-        case (int() as status, body, headers):
+        case (int() as status, body, headers) if isinstance(value, tuple):
             answer = _with_status(status, to_reply(body))
             given = Reply(headers=headers).headers
             names = {name.lower() for name, _ in given}
@@ -178,18 +183,10 @@ def to_reply(value: Any) -> Answer:
     return _from_library(value)
 
 
-def _status(status: int) -> Reply:
-    if not 100 <= status <= 599:
-        raise UpstreamError(
-            f"reply({status}): an HTTP status is between 100 and 599; for a JSON number write Reply(json={status})."
-        )
-    return Reply(status)
-
-
 def _with_status(status: int, answer: Answer) -> Reply:
     if not isinstance(answer, Reply):
         raise UpstreamError(f"reply(({status}, {answer!r})): a fault and an exception have no status.")
-    return answer.changed(status=_status(status).status)
+    return answer.changed(status=arguments.status(status))
 
 
 def _from_library(value: Any) -> Reply:

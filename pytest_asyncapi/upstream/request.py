@@ -12,6 +12,13 @@ DEFAULT_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
 HTTP_SCHEME = {"ws": "http", "wss": "https"}
 
 
+def with_target(origin: str, target: str) -> str:
+    """The URL of a request: its target is a path, or a whole URL, or ``*``."""
+    if "://" in target.partition("?")[0] and not target.startswith("/"):
+        return target
+    return f"{origin}{target}" if target.startswith("/") else f"{origin}/{target}"
+
+
 class Headers(dict[str, str]):
     """Header values by name in lower case; repeated ones are joined by a comma, and a look-up ignores case."""
 

@@ -66,6 +66,8 @@ class Upstream(RouterSpellings):
         record: str = "none",
         outside: Callable[[str], AbstractContextManager[Any]] | None = None,
     ) -> None:
+        if record not in ("none", "new", "all"):
+            raise UpstreamError(f"Upstream(record={record!r}): it is one of none, new, all.")
         self.strict = strict
         self.assert_all_called_at_exit = assert_all_called
         self.wire = wire
@@ -213,7 +215,16 @@ class Upstream(RouterSpellings):
         return known
 
     def plan(self, request: Request) -> Plan:
-        """Find the route of a request, and note the call."""
+        """Find the route of a request, and note the call. What goes wrong in it is raised into the app, and fails the
+        test."""
+        try:
+            return self._plan(request)
+        except Exception as exc:
+            self.calls.append(call := Call(request, None))
+            self.problems.append(f"upstream: {exc}" if isinstance(exc, UpstreamError) else f"upstream: {exc!r}")
+            return Plan(self, request, call, exc)
+
+    def _plan(self, request: Request) -> Plan:
         for route in self._index.candidates(request):
             if route.differs(request) is None:
                 call = Call(request, route)

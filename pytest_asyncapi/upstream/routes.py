@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, SupportsIndex
 
 from pytest_asyncapi.errors import UpstreamError, ours
 from pytest_asyncapi.timeline import now
-from pytest_asyncapi.upstream import matching
+from pytest_asyncapi.upstream import arguments, matching
 from pytest_asyncapi.upstream.effects import Callback, to_effect
 from pytest_asyncapi.upstream.fault import Fault
 from pytest_asyncapi.upstream.replies import Effect, Reply
@@ -20,6 +20,21 @@ if TYPE_CHECKING:
     from pytest_asyncapi.upstream.router import Upstream
 
 __tracebackhide__ = ours
+
+
+REPLY_ARGUMENTS = (
+    "status",
+    "json",
+    "text",
+    "html",
+    "body",
+    "headers",
+    "cookies",
+    "reason",
+    "fault",
+    "close",
+    "chunked",
+)
 
 
 class Call:
@@ -97,9 +112,13 @@ class Route(RouteSpellings):
     ) -> None:
         self.upstream = upstream
         self.number = number
-        self.methods = _methods(method)
+        self.methods = arguments.methods(method)
         self.pattern: re.Pattern[str] | None = url if isinstance(url, re.Pattern) else None
-        self.template = Template(str(url)) if url is not None and self.pattern is None else None
+        self.template = Template(url) if url is not None and self.pattern is None else None
+        if name is not None and not isinstance(name, str):
+            raise UpstreamError(f"upstream route: name={name!r} is no str.")
+        if required is not None and not isinstance(required, bool):
+            raise UpstreamError(f"upstream route: required={required!r} is neither True nor False.")
         self.name = name
         self.required = required
         self.calls = Calls()
@@ -175,11 +194,16 @@ class Route(RouteSpellings):
             if len(values) > 1 or (values and not isinstance(values[0], int)):
                 shown = ", ".join([*map(repr, values), *(f"{each}=..." for each in reply)])
                 raise UpstreamError(f"reply({shown}): give values, or the arguments of one Reply, not both.")
+            for name in reply:
+                if name not in REPLY_ARGUMENTS:
+                    raise UpstreamError(
+                        f"reply({name}=...): there is no such argument; they are {', '.join(REPLY_ARGUMENTS)}, latency."
+                    )
             self._effects = [Reply(*values, **reply)]
         else:
             self._effects = [to_effect(value) for value in values] or [Reply()]
         self._next = 0
-        self._latency = latency or 0.0
+        self._latency = arguments.latency(latency or 0.0)
         self.upstream._route_changed(self)
         return self
 
@@ -236,15 +260,9 @@ def _late(effect: Effect, latency: float) -> Effect:
     return effect
 
 
-def _methods(method: str | Iterable[str] | None) -> frozenset[str]:
-    if method is None:
-        return frozenset()
-    return frozenset(each.upper() for each in ([method] if isinstance(method, str) else method))
-
-
 def _merged(query: list[tuple[str, str]], params: Any) -> dict[str, Any]:
     """What the URL's own query wants, together with `params`."""
     wanted: dict[str, Any] = {}
     for name, value in query:
         wanted.setdefault(name, []).append(value)
-    return {**wanted, **(params or {})}
+    return {**wanted, **(arguments.mapping("params", params) if params else {})}

@@ -9,6 +9,7 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
 from pytest_asyncapi.errors import UpstreamError
+from pytest_asyncapi.upstream import arguments
 from pytest_asyncapi.upstream.active import current
 from pytest_asyncapi.upstream.effects import as_exception
 from pytest_asyncapi.upstream.fault import Fault
@@ -237,14 +238,14 @@ async def chunks(body: Any) -> AsyncGenerator[bytes, None]:
         yield body
     elif hasattr(body, "aclose"):
         async with aclosing(body):
-            async for chunk in body:
-                yield chunk
+            async for each in body:
+                yield arguments.chunk(each)
     elif hasattr(body, "__aiter__"):
-        async for chunk in body:
-            yield chunk
+        async for each in body:
+            yield arguments.chunk(each)
     else:
-        for chunk in body:
-            yield chunk
+        for each in body:
+            yield arguments.chunk(each)
 
 
 def _not_http(exc: BadRequest) -> UpstreamError:

@@ -23,21 +23,29 @@ class Template:
     """A URL with ``{name}`` for one part of the path (or of the host), and ``{name:path}`` for all the rest of the
     path."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: Any) -> None:
+        url = _as_text(url)
         self.url = url
         _check_scheme(url)
         _check_names(url)
         try:
             split = urlsplit(url)
             self.scheme = HTTP_SCHEME.get(split.scheme, split.scheme)
-            self.host = split.hostname or ""
+            self.host = _encoded(split.hostname or "")
             self.port = split.port or DEFAULT_PORTS.get(self.scheme, 0)
         except ValueError as exc:
             raise UpstreamError(f"upstream URL {url!r}: {exc}.") from None
         self.path = split.path or "/"
         self.query = parse_qsl(split.query, keep_blank_values=True)
-        self.any_host = "{" in self.host or self.host == "*"
-        self._host = re.compile(_pattern(self.host, "[^.]+")) if "{" in self.host else None
+        if "@" in split.netloc:
+            raise UpstreamError(
+                f"upstream URL {url!r}: credentials are no part of an address; want them by"
+                " headers={'Authorization': ...}."
+            )
+        self.any_host = "{" in self.host or "*" in self.host
+        self._host = None
+        if self.any_host and self.host != "*":
+            self._host = re.compile(_pattern(self.host, "[^.]+").replace(r"\*", ".*"))
         self.parts: list[Any] = [_part(unquote(part), ".+") for part in self.path[1:].split("/")]
         self.rest: str | None = None
         if last := re.fullmatch(r"\{(\w+):path\}", self.path.rpartition("/")[2]):
@@ -93,8 +101,26 @@ def _pairs(pieces: list[str]) -> Iterator[tuple[str, str | None]]:
         yield pieces[at], pieces[at + 1] if at + 1 < len(pieces) else None
 
 
+def _as_text(url: Any) -> str:
+    """A URL as a str; those of yarl, httpx and Starlette are taken too."""
+    if isinstance(url, str) or type(url).__name__ == "URL":
+        return str(url)
+    raise UpstreamError(f"upstream URL {url!r} is no str (nor a compiled regular expression).")
+
+
+def _encoded(host: str) -> str:
+    """A host name as clients send it."""
+    if host.isascii():
+        return host
+    try:
+        return host.encode("idna").decode("ascii")
+    except UnicodeError as exc:
+        raise ValueError(str(exc)) from None
+
+
 def _check_scheme(url: str) -> None:
     scheme, sep, rest = url.partition("://")
+    scheme = scheme.lower()
     if not sep:
         guess = f"api.example.com{url}" if url.startswith("/") and not url.startswith("//") else url.lstrip("/")
         raise UpstreamError(
@@ -107,7 +133,15 @@ def _check_scheme(url: str) -> None:
 
 
 def _check_names(url: str) -> None:
-    names = [found[1] for found in _NAME.finditer(url)]
+    place, _, query = url.partition("?")
+    names = [found[1] for found in _NAME.finditer(place)]
+    if left := re.search(r"\{[^{}]*\}?|\}", _NAME.sub("", place)):
+        raise UpstreamError(f"upstream URL {url!r}: {left[0]!r} is no name; write {{name}} or {{name:path}}.")
+    if (found := _NAME.search(query)) and found[1]:
+        raise UpstreamError(
+            f"upstream URL {url!r}: {found[0]} stands in the query, where no names are taken; a query that is not"
+            " named may be anything, and params= takes regular expressions."
+        )
     for name in names:
         if not name.isidentifier():
             raise UpstreamError(f"upstream URL {url!r}: {{{name}}} is not a name.")

@@ -175,6 +175,7 @@ class Conversation(Callback):
 
     def __init__(self, handler: Handler, *, subprotocol: str | None = None, accept: bool = True) -> None:
         super().__init__(handler)
+        self.takes_time = self.is_async
         self.is_async = True
         self.subprotocol = subprotocol
         self.accept = accept
@@ -203,20 +204,22 @@ class WebSocketRoute:
 
     def __init__(self, route: Route) -> None:
         route.websocket = True
-        self.route = route
+        self.route = route.reply(Conversation(_listen))
 
     def __repr__(self) -> str:
         return repr(self.route)
 
     def reply(self, *answers: Any, subprotocol: str | None = None, latency: float | None = None) -> WebSocketRoute:
         """Answer with an async handler, or with messages (str, bytes, or a dict or list as JSON) that are sent in turn
-        and followed by a close; a status, a Reply or a fault refuses the handshake."""
-        if len(answers) == 1 and callable(answers[0]):
-            self.route.reply(Conversation(answers[0], subprotocol=subprotocol), latency=latency)
-        elif answers and all(isinstance(each, str | bytes | dict | list) for each in answers):
-            self.route.reply(Conversation(_script(answers), subprotocol=subprotocol), latency=latency)
-        else:
-            self.route.reply(*answers, latency=latency)
+        and followed by a close; a status, a Reply or a fault refuses the handshake. Several handlers and refusals are
+        for one handshake after the other. Without any, the service listens and says nothing."""
+        messages = [each for each in answers if isinstance(each, str | bytes | dict | list)]
+        if messages and len(messages) < len(answers):
+            raise UpstreamError(
+                f"ws.reply({', '.join(map(repr, answers))}): give messages, or what answers a handshake."
+            )
+        handlers = [_script(messages)] if messages else answers or [_listen]
+        self.route.reply(*(_answer_to_handshake(each, subprotocol) for each in handlers), latency=latency)
         return self
 
     def __call__(self, handler: Handler) -> Handler:
@@ -229,6 +232,20 @@ class WebSocketRoute:
 
     def assert_called(self, times: int | None = None) -> None:
         self.route.assert_called(times)
+
+
+def _answer_to_handshake(answer: Any, subprotocol: str | None) -> Any:
+    if not callable(answer) or isinstance(answer, type):
+        return answer
+    conversation = Conversation(answer, subprotocol=subprotocol)
+    if not conversation.takes_time:
+        raise UpstreamError(f"ws.reply({conversation!r}): a handler of a websocket is an async function.")
+    return conversation
+
+
+async def _listen(websocket: WebSocket) -> None:
+    async for _ in websocket:
+        pass
 
 
 def _script(messages: Iterable[Any]) -> Handler:

@@ -6,6 +6,9 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
+from urllib.parse import urlsplit
+
+from pytest_asyncapi.errors import ConfigurationError
 
 
 def plain(host: object) -> str:
@@ -36,14 +39,23 @@ class Hosts:
         self.names: set[str] = set()
         self.patterns: list[str] = []
         self.networks: list[ipaddress.IPv4Network | ipaddress.IPv6Network] = []
+        if isinstance(allowed, str):
+            raise ConfigurationError(f"allowed hosts {allowed!r}: give a list of them.")
         for each in allowed:
             self.add(each)
 
     def add(self, host: str) -> None:
+        if not isinstance(host, str) or not host.strip():
+            raise ConfigurationError(f"the allowed host {host!r} is no name, address, network or pattern.")
         try:
             self.networks.append(ipaddress.ip_network(host.strip("[]"), strict=False))
         except ValueError:
             name = plain(host)
+            if "/" in name or ":" in name:
+                meant = urlsplit(name if "//" in name else f"//{name}").hostname or name
+                raise ConfigurationError(
+                    f"the allowed host {host!r} is no name, address, network or pattern; is {meant!r} meant?"
+                ) from None
             if "*" in name:
                 self.patterns.append(name)
             else:

@@ -17,6 +17,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from pytest_asyncapi.upstream import Reply, Request, Upstream
 from pytest_asyncapi.upstream.replies import to_reply
+from pytest_asyncapi.upstream.request import with_target
 
 
 class Service:
@@ -159,7 +160,7 @@ class LiveServer:
         query = scope["query_string"].decode()
         path = scope["raw_path"].decode() + (f"?{query}" if query else "")
         headers = [(name.decode(), value.decode()) for name, value in scope["headers"]]
-        return Request(scope.get("method", "GET"), self.service.base + path, headers, body, "live")
+        return Request(scope.get("method", "GET"), with_target(self.service.base, path), headers, body, "live")
 
     async def _http(self, scope: Any, receive: Any, send: Any) -> None:
         body = b""

@@ -231,3 +231,30 @@ async def test_http2_clients_get_http1(library):
             upstream.get("https://x.test/").reply("x")
             async with library.AsyncClient(http2=True) as client:
                 assert (await client.get("https://x.test/")).http_version == "HTTP/1.1"
+
+
+@LIBRARIES
+async def test_a_target_of_ones_own(library, service):
+    """What httpx sends as it is: a path that it would write otherwise, a whole URL (as aiobotocore does), or ``*``."""
+    service.on("/a//b", "path")
+    service.on("/*", "all")
+
+    async def get(method, target):
+        return (await client.request(method, service.base, extensions={"target": target})).text
+
+    async with library.AsyncClient() as client:
+        assert await get("GET", b"/a//b?x=[1]") == "path"
+        assert await get("OPTIONS", b"*") == "all"
+    assert service.seen[0].query == {"x": ["[1]"]}
+
+
+@LIBRARIES
+@pytest.mark.parametrize("wire", [False, True])
+async def test_a_target_that_is_a_whole_url(library, wire):
+    with Upstream(wire=wire) as upstream:
+        route = upstream.get("https://x.test/bucket/{key}").reply("data")
+        async with library.AsyncClient() as client:
+            target = {"target": b"https://x.test/bucket/a%20b"}
+            assert (await client.get("https://x.test/bucket/a b", extensions=target)).text == "data"
+
+    assert (route.calls.last.request.path_params, route.calls.last.request.proxy) == ({"key": "a b"}, None)

@@ -261,3 +261,23 @@ async def test_a_websocket_route_is_not_for_plain_requests(async_http):
     upstream.ws(URL)
     with upstream.open(), pytest.raises(UnmatchedRequest, match="the request is no websocket handshake"):
         await async_http.request("GET", "https://feed.example.com/rooms/7")
+
+
+async def test_a_service_without_a_reply_listens(connect):
+    with Upstream() as upstream:
+        upstream.ws(URL)
+        async with connect(URL) as ws:
+            await ws.send("hello")
+
+
+async def test_handshakes_are_answered_in_turn(connect):
+    async def greet(ws):
+        await ws.send("hello")
+
+    with Upstream() as upstream:
+        upstream.ws(URL).reply(503, greet)
+        with pytest.raises(REFUSED):
+            async with connect(URL):
+                pass
+        async with connect(URL) as ws:
+            assert await ws.receive() == "hello"
