@@ -20,6 +20,18 @@ COMPLETION = {
 }
 
 
+MESSAGE = {
+    "id": "1",
+    "type": "message",
+    "role": "assistant",
+    "model": "m",
+    "content": [{"type": "text", "text": "hello"}],
+    "stop_reason": "end_turn",
+    "stop_sequence": None,
+    "usage": {"input_tokens": 1, "output_tokens": 1},
+}
+
+
 def events(*chunks):
     async def body():
         for chunk in chunks:
@@ -55,18 +67,8 @@ async def test_openai_answers_retries_and_streams():
 
 async def test_anthropic_answers_and_streams():
     anthropic = pytest.importorskip("anthropic")
-    message = {
-        "id": "1",
-        "type": "message",
-        "role": "assistant",
-        "model": "m",
-        "content": [{"type": "text", "text": "hello"}],
-        "stop_reason": "end_turn",
-        "stop_sequence": None,
-        "usage": {"input_tokens": 1, "output_tokens": 1},
-    }
     stream = [
-        {"type": "message_start", "message": {**message, "content": []}},
+        {"type": "message_start", "message": {**MESSAGE, "content": []}},
         {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}},
         {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "hel"}},
         {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "lo"}},
@@ -74,7 +76,7 @@ async def test_anthropic_answers_and_streams():
         {"type": "message_stop"},
     ]
     with Upstream() as upstream:
-        route = upstream.post("https://api.anthropic.com/v1/messages").reply(message)
+        route = upstream.post("https://api.anthropic.com/v1/messages").reply(MESSAGE)
         async with anthropic.AsyncAnthropic(api_key="k") as client:
             asked = {"model": "m", "max_tokens": 10, "messages": [{"role": "user", "content": "hi"}]}
             answer = await client.messages.create(**asked)
@@ -83,6 +85,73 @@ async def test_anthropic_answers_and_streams():
             route.reply(events(*(f"event: {each['type']}\ndata: {json.dumps(each)}" for each in stream)))
             async with client.messages.stream(**asked) as streaming:
                 assert [text async for text in streaming.text_stream] == ["hel", "lo"]
+
+
+ASKED = {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
+
+
+@pytest.fixture(scope="module")
+def openai_client():
+    """As an app has it: made once, at import, and used in the loop of every test."""
+    return pytest.importorskip("openai").AsyncOpenAI(api_key="k")
+
+
+@pytest.fixture(scope="module")
+def anthropic_client():
+    return pytest.importorskip("anthropic").AsyncAnthropic(api_key="k")
+
+
+@pytest.mark.parametrize("answers", [(429, 500), (faults.refused, faults.reset), (529, faults.read_timeout)])
+async def test_openai_tries_again_and_waits_in_between(openai_client, upstream, virtual_clock, answers):
+    route = upstream.post("https://api.openai.com/v1/chat/completions").reply(*answers, COMPLETION)
+
+    answer = await openai_client.chat.completions.create(**ASKED)
+
+    assert answer.choices[0].message.content == "hello"
+    assert virtual_clock.elapsed > 0.5
+    route.assert_called(3)
+
+
+async def test_openai_gives_up_after_its_own_time_out(openai_client, upstream, virtual_clock):
+    import openai
+
+    route = upstream.post("https://api.openai.com/v1/chat/completions").reply(faults.hang)
+
+    with pytest.raises(openai.APITimeoutError):
+        await openai_client.with_options(timeout=30).chat.completions.create(**ASKED)
+
+    assert virtual_clock.elapsed >= 90
+    route.assert_called(3)
+
+
+@pytest.mark.parametrize("answers", [(429, 500), (faults.refused, faults.reset)])
+async def test_anthropic_tries_again_and_waits_in_between(anthropic_client, upstream, virtual_clock, answers):
+    route = upstream.post("https://api.anthropic.com/v1/messages").reply(*answers, MESSAGE)
+
+    answer = await anthropic_client.messages.create(max_tokens=1, **ASKED)
+
+    assert answer.content[0].text == "hello"
+    assert virtual_clock.elapsed > 0.5
+    route.assert_called(3)
+
+
+async def test_a_stream_that_breaks_off_is_an_error_of_the_sdk(openai_client, upstream):
+    import openai
+
+    part = {**COMPLETION, "object": "chat.completion.chunk", "choices": [{"index": 0, "delta": {"content": "a"}}]}
+    event = f"data: {json.dumps(part)}\n\n"
+    broken = Reply(body=event.encode() * 2, headers={"Content-Type": "text/event-stream"}, fault=faults.truncate(200))
+    upstream.post("https://api.openai.com/v1/chat/completions").reply(broken)
+    texts = []
+
+    async def read():
+        async for each in await openai_client.chat.completions.create(stream=True, **ASKED):
+            texts.append(each.choices[0].delta.content)
+
+    with pytest.raises((openai.APIConnectionError, httpx.RemoteProtocolError)):
+        await read()
+
+    assert texts == ["a"]
 
 
 async def test_httpx_over_aiohttp():
