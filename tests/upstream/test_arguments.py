@@ -72,7 +72,6 @@ MAPPING = "is no mapping of names (str) to values."
         ({"name": 5}, "upstream route: name=5 is no str."),
         ({"required": "no"}, "upstream route: required='no' is neither True nor False."),
     ],
-    ids=repr,
 )
 def test_what_a_route_wants(wanted, message):
     with pytest.raises(UpstreamError) as caught:
@@ -105,7 +104,6 @@ UNSENDABLE = "cannot be sent: it has a line break, or a character that is not in
             "Reply(fault=faults.truncate(...)): only a body of bytes can be cut, no iterator.",
         ),
     ],
-    ids=repr,
 )
 def test_replies(arguments, message):
     with pytest.raises(UpstreamError) as caught:
