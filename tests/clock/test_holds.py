@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import http.server
+import os
 import socket
 import subprocess
 import sys
@@ -253,3 +254,65 @@ async def test_held_by_names_what_holds(clock):
     while clock.held_by.startswith("thread"):  # the worker is on its way back to its queue
         time.sleep(0.001)
     assert clock.held_by == ""
+
+
+@pytest.fixture(scope="session")
+def postgresql():
+    """Where a PostgreSQL server for these tests is, in asyncpg's terms."""
+    pytest.importorskip("asyncpg")
+    from pytest_asyncapi.database import binaries, server
+    from pytest_asyncapi.errors import ServerError
+
+    try:
+        binaries.find()
+    except ServerError as error:
+        pytest.skip(str(error))
+    started = server.start(f"clock-{os.getpid()}")
+    yield {"host": str(started.directory), "port": server.PORT, "user": "postgres", "database": "postgres"}
+    started.stop()
+
+
+async def test_a_query_of_asyncpg(clock, postgresql):
+    import asyncpg
+
+    async with asyncio.timeout(10):
+        connection = await asyncpg.connect(**postgresql)
+        assert await connection.fetchval("select 42 from pg_sleep(0.2)") == 42
+        await connection.close()
+
+    assert 0.1 < clock.elapsed < 10
+
+
+async def test_an_idle_connection_of_asyncpg_holds_nothing(clock, postgresql):
+    import asyncpg
+
+    connection = await asyncpg.connect(**postgresql)
+    await connection.fetchval("select 1")
+    begin = time.perf_counter()
+    await asyncio.sleep(1000)
+
+    assert time.perf_counter() - begin < 1
+    await connection.close()
+
+
+async def test_a_time_out_of_asyncpg_that_is_shorter_than_the_query_is_real(clock, postgresql):
+    import asyncpg
+
+    connection = await asyncpg.connect(**postgresql)
+    with pytest.raises(TimeoutError):
+        await connection.fetchval("select pg_sleep(5)", timeout=0.05)
+    await connection.close()
+
+    assert clock.elapsed < 5
+
+
+async def test_a_query_of_psycopg(clock, postgresql):
+    psycopg = pytest.importorskip("psycopg")
+    where = {**postgresql, "dbname": postgresql["database"]}
+    del where["database"]
+
+    async with asyncio.timeout(10), await psycopg.AsyncConnection.connect(**where) as connection:
+        cursor = await connection.execute("select 42 from pg_sleep(0.2)")
+        assert await cursor.fetchone() == (42,)
+
+    assert 0.1 < clock.elapsed < 10
