@@ -96,7 +96,7 @@ class RequestParser:
             headers.append((name, value))
             lower = name.lower()
             if lower == "content-length":
-                self._length = int(value)
+                self._length = _size(value, 10)
             elif lower == "transfer-encoding":
                 self._chunked = "chunked" in value.lower()
             elif lower == "expect":
@@ -116,7 +116,7 @@ class RequestParser:
             end = self._buffer.find(b"\r\n")
             if end < 0:
                 return False
-            size = int(self._buffer[:end].split(b";")[0], 16)
+            size = _size(self._buffer[:end].split(b";")[0].decode("latin-1").strip(), 16)
             if size == 0:
                 return self._read_trailers(end + 2)
             start = end + 2
@@ -131,3 +131,13 @@ class RequestParser:
             return False
         del self._buffer[: end + 2]
         return True
+
+
+def _size(written: str, base: int) -> int:
+    """A length as HTTP writes one: digits alone, where int() takes signs, underscores and blanks too."""
+    try:
+        if not written.isascii() or not written.isalnum():
+            raise ValueError(written)
+        return int(written, base)
+    except ValueError:
+        raise BadRequest(f"the length {written[:80]!r}") from None
