@@ -548,3 +548,18 @@ async def ok_signals(t: Tools):
     os.kill(os.getpid(), signal.SIGUSR2)
     await asyncio.wait_for(caught.wait(), 5)
     loop.remove_signal_handler(signal.SIGUSR2)
+
+
+@innocent
+async def ok_idle_pool(t: Tools):
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        await asyncio.wrap_future(pool.submit(int))
+        await asyncio.sleep(0.02)
+
+
+@innocent
+async def ok_ended_process(t: Tools):
+    process = await asyncio.to_thread(subprocess.Popen, ["true"])
+    await asyncio.to_thread(process.wait)
+    process.wait()
+    process.communicate()

@@ -23,6 +23,7 @@ class Call(NamedTuple):
     name: str
     when: When | None = None
     floor: float = 0.0  # seconds: a shorter call is not told
+    whole: bool = False  # where it cannot block, neither do the named calls inside of it
 
 
 def _argument(args: Args, kwargs: Kwargs, index: int, name: str, default: Any = None) -> Any:
@@ -55,6 +56,11 @@ def _running_thread(args: Args, kwargs: Kwargs) -> bool:
 
 def _running_process(args: Args, kwargs: Kwargs) -> bool:
     return args[0].returncode is None and _argument(args, kwargs, 1, "timeout", 1) != 0
+
+
+def _talking_process(args: Args, kwargs: Kwargs) -> bool:
+    pipes = (args[0].stdin, args[0].stdout, args[0].stderr)
+    return args[0].returncode is None or any(pipe is not None and not pipe.closed for pipe in pipes)
 
 
 def _pending(args: Args, kwargs: Kwargs) -> bool:
@@ -181,7 +187,7 @@ STANDARD: tuple[Call, ...] = (
     Call("subprocess:getstatusoutput", "subprocess.getstatusoutput"),
     Call("subprocess:Popen.__init__", "subprocess.Popen"),
     Call("subprocess:Popen.wait", "subprocess.Popen.wait", _running_process),
-    Call("subprocess:Popen.communicate", "subprocess.Popen.communicate"),
+    Call("subprocess:Popen.communicate", "subprocess.Popen.communicate", _talking_process),
     Call("os:system", "os.system"),
     Call("os:popen", "os.popen"),
     Call("os:wait", "os.wait"),
@@ -205,8 +211,10 @@ STANDARD: tuple[Call, ...] = (
     Call("concurrent.futures._base:Future.result", "concurrent.futures.Future.result", _pending),
     Call("concurrent.futures._base:Future.exception", "concurrent.futures.Future.exception", _pending),
     Call("concurrent.futures:wait", "concurrent.futures.wait", _some_pending),
-    Call("concurrent.futures.thread:ThreadPoolExecutor.shutdown", "ThreadPoolExecutor.shutdown", _waits_for_pool),
-    Call("concurrent.futures.process:ProcessPoolExecutor.shutdown", "ProcessPoolExecutor.shutdown", _waits_for_pool),
+    Call("concurrent.futures.thread:ThreadPoolExecutor.shutdown", "ThreadPoolExecutor.shutdown", _waits_for_pool,
+         whole=True),
+    Call("concurrent.futures.process:ProcessPoolExecutor.shutdown", "ProcessPoolExecutor.shutdown", _waits_for_pool,
+         whole=True),
     Call("multiprocessing.process:BaseProcess.start", "multiprocessing.Process.start"),
     Call("multiprocessing.process:BaseProcess.join", "multiprocessing.Process.join",
          lambda args, kwargs: bool(args[0].is_alive())),

@@ -21,6 +21,14 @@ class Blocking:
     def __init__(self, recorder: Recorder) -> None:
         self._recorder = recorder
 
+    def __repr__(self) -> str:
+        from pytest_asyncapi.blocking.text import headline
+
+        events = self.events
+        lines = [f"<blocking: {len(events)} event{'s' * (len(events) != 1)}>"]
+        lines += [f"  {headline(block, self._recorder.root)}" for block in events]
+        return "\n".join(lines)
+
     @property
     def events(self) -> list[Block]:
         """What held the event loop in this test so far, without what is allowed."""

@@ -115,7 +115,7 @@ class NamedCalls:
     def _wrapper(self, call: Call, original: Any) -> Any:
         local = _LOCAL
         observe = self._observe
-        when = call.when
+        when, whole = call.when, call.whole
         running = asyncio._get_running_loop
 
         @functools.wraps(original)
@@ -127,7 +127,15 @@ class NamedCalls:
                 blocks = when is None or when(args, kwargs)
             except Exception:  # wrong arguments: the original says so
                 blocks = False
-            return observe(call, original, args, kwargs) if blocks else original(*args, **kwargs)
+            if blocks:
+                return observe(call, original, args, kwargs)
+            if not whole:
+                return original(*args, **kwargs)
+            local.inside = True
+            try:
+                return original(*args, **kwargs)
+            finally:
+                local.inside = False
 
         return wrapper
 

@@ -18,6 +18,28 @@ def test_it_shows_the_blocks_so_far(run):
     result.assert_outcomes(passed=1)
 
 
+def test_printed_it_shows_its_events(run, line_of):
+    result = run(
+        """
+        async def test_events(client, blocking):
+            print(blocking)
+            await client.get("/sleep")
+            print(blocking)
+        """,
+        "-s",
+    )
+
+    result.assert_outcomes(passed=1)
+    line = line_of("time.sleep(0.002)")
+    result.stdout.fnmatch_lines(
+        [
+            "*<blocking: 0 events>",
+            "<blocking: 1 event>",
+            f"  GET /sleep held the event loop for * ms: waiting in time.sleep at app.py:{line}",
+        ]
+    )
+
+
 def test_without_the_option_the_detector_runs_for_this_test_alone(run):
     result = run(
         """

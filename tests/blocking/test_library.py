@@ -1,6 +1,7 @@
 """The detector without pytest: `detect_blocking()`, `BlockingMonitor`, and the calls that they patch meanwhile."""
 
 import asyncio
+import concurrent.futures
 import json
 import logging
 import os
@@ -243,6 +244,28 @@ async def test_what_waits_elsewhere_or_not_at_all_is_left_alone():
         await process.wait()
 
     assert list(blocks) == []
+
+
+async def test_an_idle_pool_and_an_ended_process_are_left_alone():
+    """Their last hand-shakes take no time: the pool's threads have nothing to do, the process has told all."""
+    ended = await asyncio.to_thread(subprocess.Popen, ["true"])
+    await asyncio.to_thread(ended.wait)
+    async with detect_blocking(threshold=10) as blocks:
+        with concurrent.futures.ThreadPoolExecutor(1) as pool:
+            assert await asyncio.wrap_future(pool.submit(int)) == 0
+            await asyncio.sleep(0.01)  # until its thread is idle again
+        ended.wait()
+        ended.communicate()
+
+    assert list(blocks) == []
+
+
+async def test_a_busy_pool_is_told_when_it_is_shut_down():
+    async with detect_blocking(threshold=10) as blocks:
+        with concurrent.futures.ThreadPoolExecutor(1) as pool:
+            pool.submit(time.sleep, 0.02)
+
+    assert [block.call for block in blocks] == ["ThreadPoolExecutor.shutdown"]
 
 
 async def test_other_threads_that_hold_the_gil_are_not_charged():
