@@ -255,7 +255,6 @@ OPTIONS: dict[str, Option] = {name: each for name, each in vars(Settings).items(
 for _name, _option in OPTIONS.items():
     setattr(Settings, _name, _option.default)
 
-_UNDECLARED = object()
 _SHARED = pytest.StashKey[dict[str, str]]()
 _RUN = pytest.StashKey[Settings]()
 _TEST = pytest.StashKey[Settings]()
@@ -284,14 +283,23 @@ def add_switches(config: pytest.Config, parser: pytest.Parser) -> None:
     taken can still be written as `-o asyncapi_live=true`.
     """
     group = _group(parser)
-    for name, opt in OPTIONS.items():
-        if opt.flag is None or not opt.switch:
-            continue
-        if config.getoption(opt.flag, _UNDECLARED) is _UNDECLARED:
-            dest = ini_key(name)
-            group.addoption(opt.flag, dest=dest, action="store_const", const="true", default=None, help=opt.help)
+    switches = {opt.flag: name for name, opt in OPTIONS.items() if opt.flag is not None and opt.switch}
+    taken = () if _free(parser, *switches) else [flag for flag in switches if not _free(parser, flag)]
+    for flag, name in switches.items():
+        opt, dest = OPTIONS[name], ini_key(name)
+        if flag not in taken:
+            group.addoption(flag, dest=dest, action="store_const", const="true", default=None, help=opt.help)
         elif opt.shared:
-            config.stash.setdefault(_SHARED, {})[name] = opt.flag
+            config.stash.setdefault(_SHARED, {})[name] = flag
+
+
+def _free(parser: pytest.Parser, *flags: str) -> bool:
+    """Has nobody declared any of these? (Before pytest 9.2, `config.getoption` misses one without a default.)"""
+    try:
+        _, unknown = parser.parse_known_and_unknown_args(list(flags))
+    except pytest.UsageError:  # one that takes a value
+        return False
+    return set(flags) <= set(unknown)
 
 
 def _group(parser: pytest.Parser) -> pytest.OptionGroup:
@@ -338,7 +346,7 @@ def read(config: pytest.Config) -> Settings:
             values[name] = validate(name, raw, place)
             sources[name] = place
     run = Settings(**values, sources=sources)
-    shared = [name for name, flag in config.stash.get(_SHARED, {}).items() if config.getoption(flag) is True]
+    shared = [name for name, flag in config.stash.get(_SHARED, {}).items() if config.getoption(flag, False) is True]
     if not shared or not run.configured:  # what is said to another plugin alone makes nobody a user of ours
         return run
     return run.replace(**dict.fromkeys(shared, True), sources={**sources, **dict.fromkeys(shared, "command line")})
