@@ -6,6 +6,7 @@ Everything that leans on private names of fakeredis stands here; they were read 
 from __future__ import annotations
 
 import asyncio
+import re
 import sys
 import threading
 import time
@@ -29,7 +30,10 @@ PRIVATE_NAMES = {
     "fakeredis._socket._base:BaseFakeSocket.put_response": "2.40",
     "fakeredis._socket._base:BaseFakeSocket.resume": "2.40",
     "fakeredis._commands:SUPPORTED_COMMANDS": "2.40",
+    "fakeredis._socket._fakesocket:FakeSocket._auth": "2.40",
+    "fakeredis._socket._fakesocket:FakeSocket.client_getname": "2.40",
     "fakeredis._socket._fakesocket:FakeSocket.getex": "2.40",
+    "fakeredis._socket._fakesocket:FakeSocket.hello": "2.40",
     "fakeredis._socket._fakesocket:FakeSocket.setex": "2.40",
     "fakeredis.model._client_info:ClientInfo.protocol_version": "2.40",
 }
@@ -51,13 +55,17 @@ except ImportError as error:
     raise CacheError(explain(error)) from error
 
 
+# fakeredis has the text of Redis up to 6: "invalid expire time in set".
+_EXPIRE_TIME = re.compile(r"^(ERR invalid expire time in )(\w+)$")
+
+
 def to_reply(value: Any) -> Any:
     """fakeredis' own kinds of replies, made into ours."""
     kind = type(value)
     if kind is SimpleString:
         return Status(value.value)
     if kind is SimpleError:
-        return ErrorReply(value.value)
+        return ErrorReply(_EXPIRE_TIME.sub(r"\1'\2' command", value.value))
     if kind is list or kind is tuple:
         return [to_reply(each) for each in value]
     return value
@@ -191,6 +199,20 @@ class MemorySession(BaseFakeSocket):
         if len(args) == 2 and args[0].upper() in (b"EX", b"PX"):
             key.expireat = self._db.time + int(args[1]) / (1 if args[0].upper() == b"EX" else 1000)
         return reply
+
+    def hello(self, *args: bytes) -> Any:
+        """fakeredis looks at neither the password that comes with HELLO, nor at the version."""
+        if args and args[0] not in (b"2", b"3"):
+            raise SimpleError("NOPROTO unsupported protocol version")
+        upper = [each.upper() for each in args]
+        if b"AUTH" in upper and upper.index(b"AUTH") + 2 < len(args):
+            at = upper.index(b"AUTH")
+            self._auth(*args[at + 1 : at + 3])  # type: ignore[attr-defined]
+            args = args[:at] + args[at + 3 :]
+        return super().hello(*args)  # type: ignore[misc]
+
+    def client_getname(self) -> Any:
+        return super().client_getname() or None  # type: ignore[misc]
 
     def resume(self) -> None:
         self._paused = False

@@ -45,13 +45,15 @@ async def test_the_password_of_the_apps_own_server_is_accepted(redis_cache, conn
 
 
 @pytest.mark.parametrize("protocol", [2, 3])
-async def test_users_that_the_test_sets_up_count(redis_cache, connect, engine, protocol):
-    if (engine, protocol) == ("memory", 3):
-        pytest.skip("difference 2 in docs/cache.md: HELLO takes any password")
+async def test_users_that_the_test_sets_up_count(redis_cache, connect, protocol):
     await redis_cache.acl_setuser("reader", enabled=True, passwords=["+right"], commands=["+get"], keys=["*"])
 
     with pytest.raises(redis.AuthenticationError):
         await connect("redis://reader:wrong@cache.example.com", protocol=protocol).get("a")
+    reader = connect("redis://reader:right@cache.example.com", protocol=protocol)
+    assert await reader.get("a") is None
+    with pytest.raises(redis.exceptions.NoPermissionError):
+        await reader.set("a", 1)
 
 
 @pytest.mark.parametrize("protocol", [2, 3])
@@ -69,7 +71,8 @@ async def test_both_protocols_and_both_parsers(redis_cache, connect, protocol, p
     async with client.pubsub() as pubsub:
         await pubsub.subscribe("news")
         await client.publish("news", "hello")
-        got = [message["data"] for _ in range(3) if (message := await pubsub.get_message(timeout=1))]
+        got = [(await pubsub.get_message(timeout=5))["data"] for _ in range(2)]
+        assert await pubsub.get_message(timeout=0.01) is None
     assert got == [1, "hello"]
 
 
@@ -225,3 +228,31 @@ async def test_locks(redis_cache, connect):
     redis_cache.advance(11)
     with pytest.raises(redis.exceptions.LockError):
         await lost.release()
+
+
+# ---- what neither engine is
+
+
+async def test_a_cluster_client_is_told_that_this_is_none(redis_cache):
+    with pytest.raises(redis.exceptions.RedisClusterException, match="Cluster mode is not enabled on this node"):
+        await redis.asyncio.RedisCluster(host="cache.example.com").initialize()
+
+
+async def test_a_sentinel_client_is_told_that_this_is_none(redis_cache):
+    sentinel = redis.asyncio.Sentinel([("sentinel.example.com", 26379)])
+
+    with pytest.raises(redis.ResponseError, match="unknown command 'SENTINEL'"):
+        await sentinel.master_for("primary").get("a")
+
+
+async def test_monitor_is_for_a_real_server(redis_cache, connect, engine):
+    client = connect()
+    if engine == "memory":
+        with pytest.raises(redis.ResponseError, match=r'mark it @pytest.mark.redis_cache\(engine="server"\)'):
+            async with client.monitor():
+                pass
+        return
+    async with client.monitor() as monitor:
+        await redis_cache.set("a", 1)
+        seen = [(await monitor.next_command())["command"] for _ in range(4)]
+    assert any(each.startswith("SET a 1") for each in seen)

@@ -90,10 +90,11 @@ async def test_setex_and_getex(redis_cache):
 
 
 @pytest.mark.parametrize("bad", [0, -1])
-async def test_a_ttl_that_cannot_be_is_an_error(redis_cache, engine, bad):
-    name = "set" if engine == "memory" else "'set' command"  # difference 1 in docs/cache.md
-    with pytest.raises(ResponseError, match=f"invalid expire time in {name}"):
+async def test_a_ttl_that_cannot_be_is_an_error(redis_cache, bad):
+    with pytest.raises(ResponseError, match=r"^invalid expire time in 'set' command$"):
         await redis_cache.set("a", 1, ex=bad)
+    with pytest.raises(ResponseError, match=r"^invalid expire time in 'setex' command$"):
+        await redis_cache.setex("a", bad, 1)
 
 
 async def test_hashes(redis_cache):
@@ -378,6 +379,7 @@ async def test_info_and_friends(redis_cache):
     assert (await redis_cache.role())[0] == b"master"
     assert await redis_cache.wait(0, 10) == 0
     assert await redis_cache.client_id() > 0
+    assert await redis_cache.client_getname() is None
     assert len(await redis_cache.time()) == 2
 
 
