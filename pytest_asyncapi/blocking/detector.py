@@ -18,12 +18,12 @@ from pytest_asyncapi.asgi import current_scope
 from pytest_asyncapi.blocking import attribution, judging
 from pytest_asyncapi.blocking.calls import Call
 from pytest_asyncapi.blocking.charging import Point, Rules
-from pytest_asyncapi.blocking.imports import AfterImport
 from pytest_asyncapi.blocking.model import Block
 from pytest_asyncapi.blocking.named import NamedCalls
 from pytest_asyncapi.blocking.scopes import SENT_BY, Scopes
 from pytest_asyncapi.blocking.slices import ROOTS, Slices, Slot, local_slot
 from pytest_asyncapi.blocking.watchdog import Stack, Watchdog
+from pytest_asyncapi.wire.imports import AfterImport
 
 _FLOOR = 2_000_000  # no threshold is below two milliseconds
 # sys._current_frames() of a free-threaded build reads frames that may be freed meanwhile.
@@ -93,7 +93,7 @@ class Detector:
         imports.install()
         named.install(imports)
         scopes.install(imports)
-        imports.watch("uvloop", lambda: self._patch_uvloop(slices))
+        imports.watch("uvloop", lambda module: self._patch_uvloop(slices))
         self._running = (slices, watchdog, named, scopes, imports)
         if not self._fork_hook and hasattr(os, "register_at_fork"):
             os.register_at_fork(after_in_child=self._forked)

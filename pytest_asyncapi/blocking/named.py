@@ -20,8 +20,8 @@ from typing import Any
 
 from pytest_asyncapi.blocking.attribution import owner
 from pytest_asyncapi.blocking.calls import LIBRARIES, STANDARD, Call
-from pytest_asyncapi.blocking.imports import AfterImport
 from pytest_asyncapi.blocking.slices import ROOTS
+from pytest_asyncapi.wire.imports import AfterImport
 
 Stack = list[tuple[CodeType, int, int]]
 # (call, the stack at the call, wall ns, CPU ns)
@@ -73,15 +73,15 @@ class NamedCalls:
         self._rebind(back)
         self._patched.clear()
 
-    def _patch(self, call: Call, replaced: dict[int, Any]) -> None:
-        module_name, _, path = call.target.partition(":")
+    def _patch(self, call: Call, replaced: dict[int, Any], module: ModuleType) -> None:
+        path = call.target.partition(":")[2]
         try:
-            holder: Any = sys.modules[module_name]
+            holder: Any = module
             *parents, name = path.split(".")
             for parent in parents:
                 holder = getattr(holder, parent)
             original = getattr(holder, name)
-        except (KeyError, ImportError, AttributeError):  # not on this platform, or not in this version
+        except (ImportError, AttributeError):  # not on this platform, or not in this version
             return
         raw = holder.__dict__.get(name, _INHERITED) if isinstance(holder, type) else original
         if isinstance(raw, (staticmethod, property)):

@@ -8,15 +8,15 @@ stack by its signature, `(scope, receive, send)`.
 from __future__ import annotations
 
 import functools
-import sys
 import time
 from collections.abc import Callable
 from contextvars import ContextVar
+from types import ModuleType
 from typing import Any
 
 from pytest_asyncapi.asgi import current_scope
-from pytest_asyncapi.blocking.imports import AfterImport
 from pytest_asyncapi.blocking.slices import local_slot
+from pytest_asyncapi.wire.imports import AfterImport
 
 # module -> (class, method); all are public but uvicorn's
 _TARGETS: dict[str, tuple[tuple[str, str], ...]] = {
@@ -107,9 +107,9 @@ class Scopes:
         for name in _TARGETS:
             imports.watch(name, functools.partial(self._patch, name))
 
-    def _patch(self, module_name: str) -> None:
+    def _patch(self, module_name: str, module: ModuleType) -> None:
         for class_name, method in _TARGETS[module_name]:
-            holder = getattr(sys.modules.get(module_name), class_name, None)
+            holder = getattr(module, class_name, None)
             original = getattr(holder, "__dict__", {}).get(method)
             if original is None:
                 continue

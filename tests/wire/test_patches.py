@@ -78,3 +78,18 @@ def test_nothing_is_done_after_undo(tmp_path, monkeypatch):
 
     assert (seen, sys.meta_path) == ([], before)
     monkeypatch.delitem(sys.modules, "later_module")
+
+
+def test_several_sets_of_replacements_wait_for_the_same_module(tmp_path, monkeypatch):
+    (tmp_path / "wanted_module.py").write_text("")
+    monkeypatch.syspath_prepend(tmp_path)
+    several, seen = [Patches(), Patches(), Patches()], []
+    for number, patches in enumerate(several):
+        patches.when_imported("wanted_module", lambda module, number=number: seen.append(number))
+
+    __import__("wanted_module")
+
+    assert sorted(seen) == [0, 1, 2]
+    for patches in several:
+        patches.undo()
+    monkeypatch.delitem(sys.modules, "wanted_module")

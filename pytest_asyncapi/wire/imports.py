@@ -9,20 +9,22 @@ from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import Any
 
-Then = Callable[[], object]
+Then = Callable[[ModuleType], object]
 
 
 class AfterImport(importlib.abc.MetaPathFinder):
-    """Stands first in `sys.meta_path`, and puts a step behind the loader of the watched modules."""
+    """Stands first in `sys.meta_path`, lets others find the module, and puts steps behind its loader."""
 
     def __init__(self) -> None:
         self._then: dict[str, list[Then]] = {}
 
     def watch(self, name: str, then: Then) -> None:
-        if name in sys.modules:
-            then()
-        else:
+        """Call `then` with the module: now, when it is imported already, else as soon as it is."""
+        loaded = sys.modules.get(name)
+        if loaded is None or getattr(getattr(loaded, "__spec__", None), "_initializing", False):
             self._then.setdefault(name, []).append(then)
+        else:
+            then(loaded)
 
     def install(self) -> None:
         sys.meta_path.insert(0, self)
@@ -36,10 +38,11 @@ class AfterImport(importlib.abc.MetaPathFinder):
         self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> importlib.machinery.ModuleSpec | None:
         steps = self._then.get(name)
-        if steps is None:
+        if steps is None or self not in sys.meta_path:
             return None
-        for finder in sys.meta_path:
-            spec = None if finder is self else finder.find_spec(name, path, target)
+        # those behind this one: the others have been asked, and two of our kind would ask each other for ever
+        for finder in sys.meta_path[sys.meta_path.index(self) + 1 :]:
+            spec = finder.find_spec(name, path, target)
             if spec is not None:
                 break
         else:
@@ -50,7 +53,7 @@ class AfterImport(importlib.abc.MetaPathFinder):
 
 
 class _Loader(importlib.abc.Loader):
-    """The module's own loader, with a step behind it."""
+    """The module's own loader, with steps behind it."""
 
     def __init__(self, loader: Any, steps: list[Then]) -> None:
         self._loader = loader
@@ -69,4 +72,4 @@ class _Loader(importlib.abc.Loader):
         module.__loader__ = self._loader
         self._loader.exec_module(module)
         for step in self._steps:
-            step()
+            step(module)
