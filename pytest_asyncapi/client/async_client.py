@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Iterable
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,7 @@ from pytest_asyncapi.client.recorder import Recorder
 from pytest_asyncapi.client.scope import Peer
 from pytest_asyncapi.client.transport import COLLECT, TransportBase, extensions_of, http_module, transport_class
 from pytest_asyncapi.client.websocket import Channel, WebSocketSession
+from pytest_asyncapi.errors import ConfigurationError
 
 BASE_URL = "http://testserver"
 _URLS_KEPT = 500  # of one base URL
@@ -59,6 +61,8 @@ class ClientMethods:
         timeout: Any = 30.0,
         **httpx_options: Any,
     ) -> None:
+        __tracebackhide__ = True
+        _check_names(self.module, httpx_options)
         running: Lifespan | None = None
         if isinstance(lifespan, Lifespan):
             running = lifespan
@@ -155,6 +159,29 @@ class _LateChannel:
         if self._channel is None:
             raise RuntimeError("the websocket is not open: write `async with client.websocket_connect(...) as ws`")
         return getattr(self._channel, name)
+
+
+@functools.cache
+def _names_of(function: Any) -> frozenset[str]:
+    return frozenset(inspect.signature(function).parameters) - {"self", "httpx_options"}
+
+
+def _check_names(module: ModuleType, options: dict[str, Any]) -> None:
+    """Refuse an argument that neither our client nor the library's has."""
+    __tracebackhide__ = True
+    theirs = _names_of(module.AsyncClient.__init__)
+    unknown = next((name for name in options if name not in theirs), None)
+    if unknown is None:
+        return
+    import difflib
+
+    own = _names_of(ClientMethods.__init__)
+    close = difflib.get_close_matches(unknown, own | theirs, 1, 0.6)
+    raise ConfigurationError(
+        f"unknown argument {unknown!r} of a client{f' (did you mean {close[0]!r}?)' if close else ''}: "
+        f"expected some of {', '.join(sorted(own - {'recorder', 'server', 'owned'}))}, or of {module.__name__}'s: "
+        f"{', '.join(sorted(theirs - own - {'transport', 'mounts'}))}"
+    )
 
 
 @functools.lru_cache(maxsize=16)

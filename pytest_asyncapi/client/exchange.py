@@ -10,6 +10,7 @@ from typing import Any
 from pytest_asyncapi.asgi import ASGIApp, Message, Scope, current_scope
 from pytest_asyncapi.client.hints import add_hint
 from pytest_asyncapi.client.options import Options
+from pytest_asyncapi.client.tracebacks import unwrapped
 from pytest_asyncapi.client.waiting import debugger_attached, end_task, shielded, tasks_with, wait_for, wake, where
 from pytest_asyncapi.errors import AppCancelled, AppTimeout, ProtocolError, ProtocolWarning
 from pytest_asyncapi.timeline import now
@@ -75,7 +76,7 @@ class Exchange:
             self.exc = exc
             raise
         except BaseException as exc:  # pytest's Failed and Skipped too: they reach the test
-            self.exc = exc
+            self.exc = unwrapped(exc) if isinstance(exc, BaseExceptionGroup) else exc
         finally:
             if self.exc is None:
                 self.exc = self.violation  # the app has swallowed it

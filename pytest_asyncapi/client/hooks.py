@@ -29,6 +29,10 @@ def pytest_fixture_setup(
 def pytest_runtest_makereport(
     item: pytest.Item, call: pytest.CallInfo[None]
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    if call.excinfo is not None and RECORDER in item.stash and not _wants_all_frames(item.config):
+        from pytest_asyncapi.client.tracebacks import leave_out_frameworks
+
+        leave_out_frameworks(item)
     report = yield
     if report.failed and call.when != "setup":
         recorder = item.stash.get(RECORDER, None)
@@ -38,6 +42,10 @@ def pytest_runtest_makereport(
     if report.when == "teardown" and RECORDER in item.stash:
         del item.stash[RECORDER]  # pytest keeps the items, with all that hangs on them, until the end of the run
     return report
+
+
+def _wants_all_frames(config: pytest.Config) -> bool:
+    return bool(config.getoption("fulltrace", False)) or config.get_verbosity() >= 2
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -115,7 +115,19 @@ class TransportBase:
             await exchange.start()
         except AppTimeout as timeout:
             raise self._timeout(timeout, request) from None
+        except BaseException as error:
+            if error is exchange.exc:
+                self._note_lifespan(error)
+            raise
         return self._response(request, exchange)
+
+    def _note_lifespan(self, error: BaseException) -> None:
+        """Tell beside an exception of the app that its start-up has not run, and why: it may be the cause."""
+        reason = self.lifespan.unsupported if self.lifespan is not None else None
+        if reason is not None:
+            error.add_note(
+                f"the app's lifespan did not run; it raised at its first call: {type(reason).__name__}: {reason}"
+            )
 
     def _check_scheme(self, request: Any, scope: dict[str, Any]) -> None:
         if scope["scheme"] not in PORTS:
