@@ -23,6 +23,22 @@ def address_of(dialect: Any, args: tuple[Any, ...], options: dict[str, Any]) -> 
         return Address(name, driver, database=str(database))
     if args and isinstance(args[0], str):  # a libpq connection string
         options = {**_parse(args[0]), **options}
+    return _of_options(name, driver, options)
+
+
+def address_of_psycopg(parameters: dict[str, Any]) -> Address:
+    """The address in the parameters that psycopg has made of a connection string and keywords."""
+    return _of_options("postgresql", "psycopg", parameters)
+
+
+def to_psycopg(parameters: dict[str, Any], target: Target) -> dict[str, Any]:
+    """The parameters for psycopg that lead to `target`, with what else they ask for."""
+    kept = {key: value for key, value in parameters.items() if key not in _ADDRESS}
+    given = {"host": target.host, "port": target.port, "user": target.user, "password": target.password}
+    return {**kept, **{key: value for key, value in given.items() if value is not None}, "dbname": target.database}
+
+
+def _of_options(name: str, driver: str, options: dict[str, Any]) -> Address:
     port = options.get("port")
     host = options.get("host") or ""
     return Address(

@@ -78,7 +78,7 @@ class LoopDatabases:
         if url not in self._engines:
             from sqlalchemy.ext.asyncio import create_async_engine
 
-            self._engines[url] = create_async_engine(url)
+            self._engines[url] = pools.our_own(create_async_engine(url))
         return self._engines[url]
 
 

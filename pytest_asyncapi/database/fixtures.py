@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 ASKING = ("db_session", "db_engine", "db")
 DATABASE = pytest.StashKey["Database"]()
+LIBRARIES = ("sqlalchemy", "asyncpg", "psycopg", "aiosqlite")
 
 
 class Plan(NamedTuple):
@@ -87,7 +88,7 @@ def _asyncapi_database_plan(request: pytest.FixtureRequest) -> Plan | None:
     _load_app(request, settings)
     if asked:
         _require_library(asked)
-    elif "sqlalchemy" not in sys.modules and "asyncpg" not in sys.modules:
+    elif not any(name in sys.modules for name in LIBRARIES):
         return None
     from pytest_asyncapi.errors import AsyncAPIError
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import re
 import sys
@@ -60,6 +59,7 @@ class Home:
         self._committing = False
         self._engines: WeakSet[Engine] = WeakSet()
         self.dirty = False  # a test in commit isolation has begun, and the databases have not been put back
+        self._imported = {"asyncpg", "psycopg"} & set(sys.modules)  # by the app: later we import one ourselves
         self._allowed = self._read_wishes()
         self._default: str | None = self._allowed[0] if len(self._allowed) == 1 else None
         pools.listen()
@@ -90,7 +90,7 @@ class Home:
             if spoken:
                 self._default = spoken[0]
             elif _address(self.wishes.server) or (
-                "asyncpg" in sys.modules and not importlib.util.find_spec("aiosqlite")
+                ("asyncpg" in sys.modules or "psycopg" in sys.modules) and "aiosqlite" not in sys.modules
             ):
                 self._default = "postgresql"
             else:
@@ -168,6 +168,8 @@ class Home:
         for engine in self.app_engines():
             if engine.dialect.name == dialect and engine.dialect.is_async:
                 return engine.dialect.driver
+        if dialect == "postgresql" and self._imported == {"psycopg"}:
+            return "psycopg"  # an app without SQLAlchemy
         return schema.driver_of(dialect)
 
     @property

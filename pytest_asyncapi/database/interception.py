@@ -1,7 +1,8 @@
 """The one place that all database connections of the process pass while tests run.
 
-`hooks` is installed once a run. From then on every connection of SQLAlchemy and asyncpg, whenever its engine or pool
-was made, goes where the redirect in force says; and while a sandbox is active, it is a virtual one of that sandbox.
+`hooks` is installed once a run. From then on every connection of SQLAlchemy, asyncpg, psycopg and aiosqlite, whenever
+its engine or pool was made, goes where the redirect in force says; and while a sandbox is active, it is a virtual one
+of that sandbox.
 """
 
 from __future__ import annotations
@@ -74,6 +75,14 @@ class Hooks:
             from pytest_asyncapi.database import asyncpg_hooks
 
             self._detach["asyncpg"] = asyncpg_hooks.attach(self)
+        if "psycopg" in sys.modules and "psycopg" not in self._detach:
+            from pytest_asyncapi.database import psycopg_hooks
+
+            self._detach["psycopg"] = psycopg_hooks.attach(self)
+        if "aiosqlite" in sys.modules and "aiosqlite" not in self._detach:
+            from pytest_asyncapi.database import aiosqlite_hooks
+
+            self._detach["aiosqlite"] = aiosqlite_hooks.attach(self)
 
     # ---- what holds for a connection that is made now
     def rule(self) -> Redirect:

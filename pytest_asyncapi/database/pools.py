@@ -16,6 +16,7 @@ from weakref import WeakKeyDictionary, WeakSet
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection, Engine
+    from sqlalchemy.ext.asyncio import AsyncEngine
     from sqlalchemy.pool import ConnectionPoolEntry
 
 PRIVATE_NAMES = {
@@ -23,6 +24,7 @@ PRIVATE_NAMES = {
     "aiosqlite:Connection._conn": "aiosqlite 0.20 to 0.22: the sqlite3 connection",
 }
 
+_OWN = "_asyncapi_own"
 _template: sqlite3.Connection | None = None
 _records: WeakSet[ConnectionPoolEntry] = WeakSet()
 _engines: WeakSet[Engine] = WeakSet()
@@ -181,12 +183,19 @@ async def dispose_engines() -> None:
             engine.dispose()
 
 
+def our_own(engine: AsyncEngine) -> AsyncEngine:
+    """Mark an engine of the harness, which tells nothing of the app."""
+    engine.sync_engine.__dict__[_OWN] = True
+    return engine
+
+
 def engines() -> list[Engine]:
-    """The engines that exist in this process; it takes a while to find them."""
+    """The engines of the app that exist in this process; it takes a while to find them."""
     if "sqlalchemy" not in sys.modules:
         return []
     import gc
 
     from sqlalchemy.engine import Engine
 
-    return [each for each in gc.get_objects() if issubclass(type(each), Engine)]  # isinstance() would wake proxies
+    found = [each for each in gc.get_objects() if issubclass(type(each), Engine)]  # isinstance() would wake proxies
+    return [engine for engine in found if _OWN not in engine.__dict__]

@@ -22,7 +22,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pytest_asyncapi.database import admin
+from pytest_asyncapi.database import admin, pools
 from pytest_asyncapi.database.queries import unlogged
 from pytest_asyncapi.database.targets import Fixed, Target, routed
 from pytest_asyncapi.errors import ConfigurationError, MissingDependency, SchemaError, ours
@@ -216,7 +216,7 @@ class _engine:
         from sqlalchemy.ext.asyncio import create_async_engine
         from sqlalchemy.pool import NullPool
 
-        self._engine = create_async_engine(target.url(driver_of(target.dialect)), poolclass=NullPool)
+        self._engine = pools.our_own(create_async_engine(target.url(driver_of(target.dialect)), poolclass=NullPool))
 
     async def __aenter__(self) -> Any:
         return self._engine

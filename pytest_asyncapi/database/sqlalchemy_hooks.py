@@ -19,6 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import Pool, StaticPool
 from sqlalchemy.pool.base import _ConnectionRecord
 
+from pytest_asyncapi.database import raw
 from pytest_asyncapi.database.adapted import AdaptedLink, VirtualConnection
 from pytest_asyncapi.database.addresses import Peeked, address_of, redirected
 from pytest_asyncapi.database.frames import Member
@@ -121,12 +122,13 @@ class SandboxPool(Pool):
         origin = self.origin
         alone = isinstance(origin, StaticPool)  # its one connection may be the database
         pool = origin if alone else origin.recreate()
-        token = _physical.set(True)
+        token, bypass = _physical.set(True), raw.opening.set(True)
         try:  # the app's connect listeners run here, before the transaction begins
             record: Any = pool.connection if isinstance(pool, StaticPool) else _ConnectionRecord(pool)
             record.get_connection()
         finally:
             _physical.reset(token)
+            raw.opening.reset(bypass)
         name = (address.database if address is not None else "") or ":memory:"
         held = Held(origin, record) if alone else None
         link = AdaptedLink(record, origin._dialect, name, held.give_back if held is not None else record.close, held)
@@ -226,13 +228,16 @@ def attach(hooks: Hooks) -> Callable[[], None]:
         sandbox = hooks.sandbox()
         return _connect(pool if sandbox is None else _sandbox_pool(pool, sandbox.links))
 
+    def plain_connect(dialect: Any, *args: Any, **options: Any) -> Any:
+        token = hooks.in_sqlalchemy.set(True)  # the hooks under the drivers need not look again
+        try:
+            return dialect_connect(dialect, *args, **options)
+        finally:
+            hooks.in_sqlalchemy.reset(token)
+
     def connect(dialect: Any, *args: Any, **options: Any) -> Any:
-        if dialect.driver == "asyncpg" and not _peeking.get():
-            token = hooks.in_sqlalchemy.set(True)
-            try:
-                return dialect_connect(dialect, *args, **options)
-            finally:
-                hooks.in_sqlalchemy.reset(token)
+        if dialect.driver == "asyncpg" and not _peeking.get():  # its own hook looks at the address
+            return plain_connect(dialect, *args, **options)
         address = address_of(dialect, args, options)
         if _peeking.get():
             return Peeked(address)
@@ -240,14 +245,18 @@ def attach(hooks: Hooks) -> Callable[[], None]:
         target = rule.target_for(address, where)
         if target is not None:
             args, options = redirected(dialect, args, options, target)
-        connection = dialect_connect(dialect, *args, **options)
+        connection = plain_connect(dialect, *args, **options)
         if target is None and rule.must_verify(address):
-            cursor = connection.cursor()
-            cursor.execute(MARK_QUERY)
-            row = cursor.fetchone()
-            cursor.close()
-            connection.rollback()
-            rule.verify(address, row[0] if row else None, where)
+            try:
+                cursor = connection.cursor()
+                cursor.execute(MARK_QUERY)
+                row = cursor.fetchone()
+                cursor.close()
+                connection.rollback()
+                rule.verify(address, row[0] if row else None, where)
+            except BaseException:
+                connection.close()
+                raise
         return connection
 
     Pool.connect = pool_connect  # type: ignore[method-assign, assignment]

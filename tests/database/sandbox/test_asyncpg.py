@@ -341,6 +341,7 @@ async def test_outside_really_commits(dsn, no_redirect):
         async with sandbox.outside():
             assert await connection.fetchval("SELECT count(*) FROM outside") == 0
         assert await connection.fetchval("SELECT count(*) FROM outside") == 1
+        await connection.close()
     other = await asyncpg.connect(dsn)
     await other.execute("DROP TABLE outside")
     await other.close()

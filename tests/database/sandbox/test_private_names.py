@@ -5,12 +5,23 @@ import inspect
 
 import pytest
 
-from pytest_asyncapi.database import adapted, asyncpg_hooks, awaiting, sqlalchemy_hooks
+from pytest_asyncapi.database import (
+    adapted,
+    aiosqlite_hooks,
+    asyncpg_hooks,
+    awaiting,
+    psycopg_hooks,
+    psycopg_virtual,
+    sqlalchemy_hooks,
+)
 
 NAMES = {
     **asyncpg_hooks.PRIVATE_NAMES,
     **sqlalchemy_hooks.PRIVATE_NAMES,
     **adapted.PRIVATE_NAMES,
+    **aiosqlite_hooks.PRIVATE_NAMES,
+    **psycopg_hooks.PRIVATE_NAMES,
+    **psycopg_virtual.PRIVATE_NAMES,
     **awaiting.PRIVATE_NAMES,
 }
 
