@@ -52,7 +52,7 @@ def find_apps(project: Project) -> list[App]:
     made = {_made_by(project, app) for app in found}
     for module in project.own:
         for name, function in module.functions.items():
-            if f"{module.name}.{name}" in made:
+            if f"{module.name}.{name}" in made or name.startswith("_"):
                 continue
             if _is_raw(function):
                 found.append(App(f"{module.name}:{name}", RAW, module, function))
@@ -174,6 +174,8 @@ def _mounted(project: Project) -> set[str]:
     """The dotted names of what is mounted in another app."""
     found: set[str] = set()
     for module in project.own:
+        if "ount(" not in module.text:  # mount(), Mount()
+            continue
         for node in ast.walk(module.tree):
             if not isinstance(node, ast.Call):
                 continue
@@ -213,6 +215,8 @@ def deployed(project: Project) -> set[str]:
                 found.update(_TARGET.findall(text))
                 found.update(_FILE.findall(re.sub(r"[\"',\[\]]+", " ", text)))
     for module in project.own:
+        if "uvicorn" not in module.text:
+            continue
         for node in ast.walk(module.tree):
             if isinstance(node, ast.Call) and module.dotted(node.func) == "uvicorn.run" and node.args:
                 argument = node.args[0]

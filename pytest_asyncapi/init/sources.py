@@ -29,6 +29,7 @@ class Module:
     root: Path
     name: str
     tree: ast.Module
+    text: str
     aside: bool
     imports: dict[str, str] = field(default_factory=dict)
     stars: list[str] = field(default_factory=list)
@@ -97,11 +98,12 @@ class Project:
     def __init__(self, start: Path) -> None:
         self.start = start
         self.unreadable: list[str] = []
+        self._reached: dict[str, set[str]] = {}
         files = list(_python_files(start))
-        parsed = [(path, tree) for path in files if (tree := self._parse(path)) is not None]
-        tops = _imported_tops(tree for _, tree in parsed)
+        parsed = [(path, *found) for path in files if (found := self._parse(path)) is not None]
+        tops = _imported_tops(tree for _, tree, _ in parsed)
         self.modules: list[Module] = []
-        for path, tree in parsed:
+        for path, tree, text in parsed:
             root = _import_root(path, start, tops)
             parts = list(path.relative_to(root).with_suffix("").parts)
             if parts[-1] == "__init__":
@@ -109,7 +111,7 @@ class Project:
             if not parts or not all(part.isidentifier() for part in parts):
                 parts = [path.stem]
             aside = not ASIDE.isdisjoint(path.relative_to(start).parts[:-1]) or path.name.startswith("test_")
-            self.modules.append(Module(path, root, ".".join(parts), tree, aside or path.name == "conftest.py"))
+            self.modules.append(Module(path, root, ".".join(parts), tree, text, aside or path.name == "conftest.py"))
         self.by_name = {module.name: module for module in reversed(self.modules)}
         for _ in range(3):  # a name may come through several modules
             for module in self.modules:
@@ -123,10 +125,11 @@ class Project:
                     if not name.startswith("_"):
                         module.imports.setdefault(name, f"{origin}.{name}")
 
-    def _parse(self, path: Path) -> ast.Module | None:
+    def _parse(self, path: Path) -> tuple[ast.Module, str] | None:
         try:
             with tokenize.open(path) as file:
-                return ast.parse(file.read(), str(path))
+                text = file.read()
+            return ast.parse(text, str(path)), text
         except (SyntaxError, ValueError, OSError, RecursionError) as error:
             self.unreadable.append(f"{shown(path, self.start)}: {error}")
             return None
@@ -202,6 +205,8 @@ class Project:
 
     def reached(self, module: Module) -> set[str]:
         """The names of the project's modules that the import of a module brings with it."""
+        if module.name in self._reached:
+            return self._reached[module.name]
         seen: set[str] = set()
         waiting = [module.name]
         while waiting:
@@ -212,6 +217,7 @@ class Project:
                 continue
             seen.add(name)
             waiting += [name.rpartition(".")[0], *self.by_name[name].imported]
+        self._reached[module.name] = seen
         return seen
 
 
