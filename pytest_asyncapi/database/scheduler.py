@@ -291,6 +291,7 @@ class Scheduler:
             # Nothing of its own to undo: let it begin anew above what others committed, which then no rollback undoes.
             await finish(self.link.control(f"RELEASE SAVEPOINT {frame.savepoint}", f"SAVEPOINT {frame.savepoint}"))
             frame.hosted = 0
+            self._handed_down(self.stack.index(frame))
         if kind in {Kind.WRITE, Kind.SAVEPOINT}:
             frame.wrote = True
             for other in over:
@@ -355,15 +356,19 @@ class Scheduler:
             if frame.member.frame is frame:
                 frame.member.frame = None
         if kept and (frame.wrote or frame.hosted):
-            if self.stack:
-                self.stack[-1].hosted += 1
-            else:
-                self._kept = True
+            self._handed_down(len(self.stack))
         if not kept and frame.hosted:
             self._lost = waits.undoes_commits(frame)
         if not kept and frame.lodgers:
             raise SandboxEntangled(waits.undoes_lodgers(self.link.name, frame))
         return "ROLLBACK" if rollback or not (kept or frame.read_only) else "COMMIT"
+
+    def _handed_down(self, above: int) -> None:
+        """Note where rows went that are committed: into the transaction below this place of the stack, if any."""
+        if above:
+            self.stack[above - 1].hosted += 1
+        else:
+            self._kept = True
 
     async def _keep(self, frame: Frame) -> bool:
         try:

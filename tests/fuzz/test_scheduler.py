@@ -4,7 +4,7 @@ of those that committed, as connections of their own would, whichever of them ar
 import asyncio
 import sqlite3
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from pytest_asyncapi.database.frames import Member
@@ -111,7 +111,18 @@ async def run(tasks):
     return link, results, committed, rows, leaked, empty
 
 
+READ, COMMIT = ["read", "read"], "commit"
+
+
 @given(TASKS)
+# rows committed over two transactions that have only read, of which the upper reads on and the lower is rolled back
+@example(
+    [
+        ([([], COMMIT), ([], COMMIT), (READ, COMMIT)], None),
+        ([(["read"], COMMIT), (["read", "yield", "yield", "yield twice", "yield twice"], "rollback")], None),
+        ([([], COMMIT), ([], COMMIT), (["write"], COMMIT)], None),
+    ]
+)
 def test_what_was_committed_is_there_and_nothing_else(tasks):
     quiet = [(transactions, None) for transactions, _ in tasks]
 
