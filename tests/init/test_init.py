@@ -162,7 +162,7 @@ def test_the_first_test_passes_where_the_suite_has_a_client_of_its_own(pytester:
 
     conftest = "import os\nos.environ.setdefault('FIRST_STEPS_TOKEN', 'test')\n" + conftest
     (pytester.path / "tests/conftest.py").write_text(conftest)
-    pytester.runpytest_inprocess("tests/test_first_steps.py", *QUIET).assert_outcomes(passed=1)
+    pytester.runpytest_subprocess("tests/test_first_steps.py", *QUIET).assert_outcomes(passed=1)
 
 
 def test_under_anyio_alone(pytester: pytest.Pytester) -> None:
@@ -175,7 +175,7 @@ def test_under_anyio_alone(pytester: pytest.Pytester) -> None:
     assert (pytester.path / "pytest.ini").read_text() == (
         "[pytest]\npythonpath = .\nanyio_mode = auto\nasyncapi_app = main:app\n"
     )
-    pytester.runpytest_inprocess(*alone, *QUIET).assert_outcomes(passed=1)
+    pytester.runpytest_subprocess(*alone, *QUIET).assert_outcomes(passed=1)
 
 
 def test_the_sample_app(pytester: pytest.Pytester) -> None:
@@ -187,7 +187,7 @@ def test_the_sample_app(pytester: pytest.Pytester) -> None:
     assert "  tables        sample_app.models:Base.metadata  1 table\n" in text
     assert "  Redis         redis, aiocache                  answered in memory: redis_cache\n" in text
     assert "  HTTP clients  aiohttp, httpx2                  answered by routes: upstream\n" in text
-    pytester.runpytest_inprocess(*QUIET).assert_outcomes(passed=2)
+    pytester.runpytest_subprocess(*QUIET).assert_outcomes(passed=2)
 
 
 @pytest.mark.slow  # it starts PostgreSQL
@@ -229,7 +229,7 @@ async def test_both_engines(client):
 """
     written.write_text(written.read_text() + more)
     monkeypatch.chdir(pytester.path / "backend")
-    pytester.runpytest_inprocess("tests", *QUIET).assert_outcomes(passed=3)
+    pytester.runpytest_subprocess("tests", *QUIET).assert_outcomes(passed=3)
 
 
 def test_a_wrong_mode(pytester: pytest.Pytester) -> None:
