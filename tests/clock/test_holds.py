@@ -291,7 +291,7 @@ async def test_an_idle_connection_of_asyncpg_holds_nothing(clock, postgresql):
     begin = time.perf_counter()
     await asyncio.sleep(1000)
 
-    assert time.perf_counter() - begin < 1
+    assert time.perf_counter() - begin < 10
     await connection.close()
 
 
