@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from pytest_asyncapi import loops, markers, runner, settings
+from pytest_asyncapi import flags, loops, markers, runner, settings
 
 FIXTURES = ("client", "database", "cache", "clock", "upstream", "network", "blocking")
 HOOKS = ("client", "database", "cache", "upstream", "network")
@@ -27,7 +27,7 @@ _SHORT_NAMES_BY_CONFTEST = pytest.StashKey[bool]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    settings.add_options(parser)
+    flags.add_options(parser)
     parser.getgroup("asyncapi").addoption(
         INIT,
         dest="asyncapi_init",
@@ -42,7 +42,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_load_initial_conftests(early_config: pytest.Config, parser: pytest.Parser, args: list[str]) -> None:
     asked = _complete_init(args)
-    if settings.complete_bare_flags(args) or asked:
+    if flags.complete_bare_flags(args) or asked:
         # The path behind the bare flag was taken for its value: read the paths again, for the first conftest files.
         early_config.known_args_namespace = parser.parse_known_args(args, namespace=copy.copy(early_config.option))
     if asked:
@@ -52,7 +52,7 @@ def pytest_load_initial_conftests(early_config: pytest.Config, parser: pytest.Pa
 @pytest.hookimpl(wrapper=True, specname="pytest_load_initial_conftests")
 def pytest_after_initial_conftests(early_config: pytest.Config, parser: pytest.Parser) -> Generator[None, None, None]:
     yield
-    settings.add_switches(early_config, parser)
+    flags.add_switches(early_config, parser)
 
 
 def _complete_init(args: list[str]) -> bool:

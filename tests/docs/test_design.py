@@ -8,7 +8,7 @@ import pytest
 ROOMS = {"client", "database", "cache", "upstream", "network", "clock", "blocking", "report"}
 BELOW = {"wire", "page", "timeline", "masking", "asgi", "lazy", "errors"}
 TOP = {"plugin", "init"}
-SETTINGS = {"settings", "markers", "values", "loops", "runner"}
+SETTINGS = {"flags", "settings", "markers", "values", "loops", "runner"}
 ALLOWED = {("cache", "clock")}  # the state of the clock
 
 

@@ -32,6 +32,7 @@ def loaded(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> list[s
 def test_only_the_light_modules_are_loaded(loaded: list[str]) -> None:
     assert loaded == [
         "pytest_asyncapi",
+        "pytest_asyncapi.flags",
         "pytest_asyncapi.lazy",
         "pytest_asyncapi.loops",
         "pytest_asyncapi.markers",
