@@ -9,7 +9,10 @@ import pytest_asyncapi
 
 MODULES = sorted(Path(pytest_asyncapi.__file__).parent.rglob("*.py"))
 FORBIDDEN_IMPORTS = {"pickle", "cPickle", "marshal", "shelve", "dill", "cloudpickle"}
-FORBIDDEN_CALLS = {"eval", "exec", "os.system", "os.popen", "subprocess.getoutput", "subprocess.getstatusoutput"}
+FORBIDDEN_CALLS = {
+    *("eval", "exec", "os.system", "os.popen", "subprocess.getoutput", "subprocess.getstatusoutput"),
+    *("yaml.load", "yaml.unsafe_load", "yaml.full_load"),
+}
 
 
 def test_there_are_modules():
