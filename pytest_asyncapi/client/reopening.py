@@ -18,9 +18,9 @@ from weakref import WeakSet
 
 from pytest_asyncapi.wire.patches import Patches
 
-PRIVATE_NAMES = {  # read from httpx 0.27 to 0.28 and httpx2 2.0 to 2.16; `_state` is an attribute of each client
-    "httpx._client:ClientState.UNOPENED": "httpx 0.27 to 0.28",
-    "httpx2._client:ClientState.UNOPENED": "httpx2 2.0 to 2.16",
+PRIVATE_NAMES = {  # `_state` is an attribute of each client
+    "httpx._client:ClientState.UNOPENED": "httpx 0.28",
+    "httpx2._client:ClientState.UNOPENED": "httpx2 2.16",
 }
 
 _closed: WeakSet[Any] = WeakSet()
