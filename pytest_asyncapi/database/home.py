@@ -17,6 +17,7 @@ from pytest_asyncapi.database.rundir import RunDirectory, memory_base
 from pytest_asyncapi.database.store import Store
 from pytest_asyncapi.database.targets import Address, Redirect, Target
 from pytest_asyncapi.errors import ConfigurationError, DatabaseError, SchemaError
+from pytest_asyncapi.masking import masked
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Engine
@@ -63,7 +64,7 @@ class Home:
         self._allowed = self._read_wishes()
         self._default: str | None = self._allowed[0] if len(self._allowed) == 1 else None
         pools.listen()
-        hint = f"The test database is {wishes.database} (asyncapi_database): set it to auto, or to what the app speaks."
+        hint = f"The test database is {masked(wishes.database)} (asyncapi_database): set it to auto, or to what the app speaks."
         self.redirect = Redirect(self.target_of, enabled=wishes.redirect, hint=hint if self._default else "")
 
     def _read_wishes(self) -> tuple[str, ...]:
@@ -73,7 +74,7 @@ class Home:
         dialect = re.split(r"[+:]", database)[0].replace("postgres", "postgresql").replace("sqlql", "sql")
         if dialect not in DIALECTS:
             raise ConfigurationError(
-                f"asyncapi_database = {database}: the harness has databases of {' and '.join(DIALECTS)}"
+                f"asyncapi_database = {masked(database)}: the harness has databases of {' and '.join(DIALECTS)}"
             )
         return (dialect,)
 

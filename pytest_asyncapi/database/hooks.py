@@ -13,9 +13,11 @@ from pytest_asyncapi.settings import settings_of
 
 if TYPE_CHECKING:
     from pytest_asyncapi.database.control import Database
+    from pytest_asyncapi.database.queries import QueryLog
     from pytest_asyncapi.timeline import Event
 
 SLOWEST = 5
+BEGUN = pytest.StashKey[int]()  # how many queries its fixtures, and the app's lifespan, had made when a test began
 MISSING_TABLE = ("no such table", "UndefinedTable", "does not exist")
 
 
@@ -25,15 +27,11 @@ def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
     database = item.stash.get(DATABASE, None)
     if database is None:
         return (yield)
-    before = len(database.queries)
+    item.stash[BEGUN] = len(database.queries)
     result = yield
     limit = settings_of(item).max_queries
     if limit is not None:
-        from pytest_asyncapi.database.queries import QueryLog
-
-        of_the_test = QueryLog()  # not of its fixtures
-        of_the_test.queries = database.queries[before:]
-        failure = of_the_test.judge(at_most=limit)
+        failure = _own_log(item, database).judge(at_most=limit)
         if failure:
             pytest.fail(failure, pytrace=False)
     return result
@@ -47,9 +45,13 @@ def pytest_runtest_makereport(
     report = yield
     if report.failed:
         database = item.stash.get(DATABASE, None)
-        if database is not None and (database.queries or database.warnings):
-            report.sections.append(("database", _section(database, str(report.longrepr))))
+        if database is not None:
+            log = _own_log(item, database)
+            if log.queries or database.warnings:
+                report.sections.append(("database", _section(database, log, str(report.longrepr))))
     if report.when == "teardown" and DATABASE in item.stash:
+        item.stash.setdefault(BEGUN, 0)
+        del item.stash[BEGUN]  # a rerun begins anew
         del item.stash[DATABASE]  # pytest keeps the items, with all that hangs on them, until the end of the run
     return report
 
@@ -65,7 +67,16 @@ def pytest_asyncapi_timeline(item: pytest.Item) -> list[Event]:
     return events(database.queries, str(item.config.rootpath))
 
 
-def _section(database: Database, failure: str) -> str:
+def _own_log(item: pytest.Item, database: Database) -> QueryLog:
+    """What the test itself has sent; when it did not come to begin, what its fixtures and the lifespan have."""
+    from pytest_asyncapi.database.queries import QueryLog
+
+    log = QueryLog()
+    log.queries = database.queries[item.stash.get(BEGUN, 0) :]
+    return log
+
+
+def _section(database: Database, log: QueryLog, failure: str) -> str:
     lines = [database.description]
     if not database.has_schema and any(words in failure for words in MISSING_TABLE):
         lines.append(
@@ -73,14 +84,14 @@ def _section(database: Database, failure: str) -> str:
             "package.module:Base.metadata, or override the fixture db_schema."
         )
     lines += database.warnings
-    queries = database.queries
+    queries = log.queries
     if queries:
         seconds = sum(query.seconds for query in queries)
         lines.append(
             f"{len(queries)} quer{'y' if len(queries) == 1 else 'ies'} in {seconds * 1000:.1f} ms; the slowest:"
         )
-        lines.append(database.log.report(database.log.slowest(SLOWEST)))
-    repeated = database.log.n_plus_one()
+        lines.append(log.report(log.slowest(SLOWEST)))
+    repeated = log.n_plus_one()
     if repeated:
         lines.append("N+1:")
         lines += [f"  {repetition}" for repetition in repeated]

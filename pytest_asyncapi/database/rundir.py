@@ -13,6 +13,7 @@ import shutil
 import stat
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -23,6 +24,9 @@ if sys.platform != "win32":
 
 PATH_LIMIT = 50  # bytes of the temporary directory's name; that of a Unix socket may have about 104 in all
 ROOM_NEEDED = 256 * 2**20  # bytes that a memory file system must have free, or the disk is used
+
+GONE = ".gone"  # how the name of a directory ends while it is removed
+REMOVAL_PAUSES = (0.0, 0.01, 0.05, 0.2, 0.0)  # seconds between two tries
 
 _held: set[int] = set()
 
@@ -136,12 +140,31 @@ def _remove_if_free(directory: Path, before: Callable[[Path], None] | None = Non
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if before is not None:
             before(directory)
-        shutil.rmtree(directory, ignore_errors=True)
-        return True
+        return _remove(directory)
     except BlockingIOError:
         return False
     finally:
         os.close(descriptor)
+
+
+def _remove(directory: Path) -> bool:
+    """Remove a directory that is nobody's: by another name, so that who looks for the old one comes not in between.
+
+    A server that is just ending may still write a file, so it may take more than one try.
+    """
+    gone = directory
+    if not directory.name.endswith(GONE):
+        gone = directory.with_name(f"{directory.name}-{os.getpid()}{GONE}")
+        with contextlib.suppress(OSError):
+            directory.rename(gone)
+        if directory.exists() and not gone.exists():
+            gone = directory
+    for pause in REMOVAL_PAUSES:
+        shutil.rmtree(gone, ignore_errors=True)
+        if not gone.exists():
+            return True
+        time.sleep(pause)
+    return False
 
 
 def reap(base: Path, but: str = "", before: Callable[[Path], None] | None = None) -> list[str]:

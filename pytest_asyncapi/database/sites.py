@@ -7,6 +7,7 @@ lines stand on the parent of the current greenlet, which is why the walk goes on
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 import sysconfig
 from functools import lru_cache
@@ -31,10 +32,17 @@ class Site(NamedTuple):
 
 
 @lru_cache(maxsize=4096)
+def normal(file: str) -> str:
+    """The absolute path of a file, without `.` and `..`: the same however its directory came into `sys.path`."""
+    return file if file.startswith("<") else os.path.abspath(file)
+
+
+@lru_cache(maxsize=4096)
 def is_user_code(file: str) -> bool:
     """Whether a file is the user's, and neither an installed library's nor ours."""
     if file.startswith("<"):
         return False
+    file = normal(file)
     return not file.startswith(_LIBRARIES) and "site-packages" not in file
 
 
@@ -92,4 +100,4 @@ def _parent_greenlets(limit: int) -> list[Site]:
 
 
 def _site(frame: FrameType) -> Site:
-    return Site(frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_name)
+    return Site(normal(frame.f_code.co_filename), frame.f_lineno, frame.f_code.co_name)

@@ -18,6 +18,7 @@ from typing import Any
 from urllib.parse import quote
 
 from pytest_asyncapi.errors import ForeignDatabase, ours
+from pytest_asyncapi.masking import masked
 
 __tracebackhide__ = ours
 
@@ -136,7 +137,7 @@ class Redirect:
                 address,
                 where,
                 "asyncapi_redirect is off and this file was not made by the harness. "
-                f"Point the app at {target.url()} (db.url), or switch asyncapi_redirect on.",
+                f"Point the app at {masked(target.url())} (db.url), or switch asyncapi_redirect on.",
             )
         return None
 

@@ -46,7 +46,10 @@ def serve(directory: str, uid: int, gid: int, keep: str, command: list[str]) -> 
         stop(server, signal.SIGINT if wanted else signal.SIGQUIT)  # fast, with a checkpoint, or at once
         if wanted and keep:
             _keep(os.path.join(directory, "data"), keep)
-        shutil.rmtree(directory, ignore_errors=True)
+        for _ in range(5):  # a run that looks for what has been left may put a file there at this moment
+            shutil.rmtree(directory, ignore_errors=True)
+            if not os.path.exists(directory):
+                break
 
 
 def _become_server(directory: str, uid: int, gid: int, libc: ctypes.CDLL | None, command: list[str]) -> None:

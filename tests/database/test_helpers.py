@@ -145,3 +145,50 @@ def test_growth():
     )
 
     result.assert_outcomes(passed=1001)
+
+
+def test_a_failing_test_shows_its_own_queries_only(shop):
+    """Not those of its fixtures: a test that has sent none shows no database."""
+    result = shop(
+        "sqlite",
+        """
+@pytest.fixture
+async def seed(db):
+    await shop.add("seed@example.com")
+
+async def test_none(seed):
+    assert False
+
+async def test_one(seed):
+    await shop.emails()
+    assert False
+""",
+    )
+
+    result.assert_outcomes(failed=2)
+    text = result.stdout.str()
+    assert text.count("- database -") == 1
+    assert "1 query in" in text
+    assert "INSERT" not in text
+
+
+def test_lines_are_absolute_and_normal(shop, pytester):
+    """However the directory of the code came into `sys.path`."""
+    result = shop(
+        "sqlite",
+        """
+import sys
+sys.path.insert(0, "./sub/../sub")
+import late
+
+async def test_one(db):
+    await late.ask(shop.engine)
+    assert db.queries[0].site.file == LATE
+""".replace("LATE", repr(str(pytester.path / "sub" / "late.py"))),
+        **{
+            "sub/late": "from sqlalchemy import text\nasync def ask(engine):\n"
+            "    async with engine.connect() as connection:\n        await connection.execute(text('SELECT 1'))\n"
+        },
+    )
+
+    result.assert_outcomes(passed=1)

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 
@@ -158,6 +159,33 @@ def test_next_run_removes_what_is_left_when_the_watchdog_is_killed_too(run_elsew
 
     eventually(lambda: not servers(directory))
     assert not directory.exists()
+
+
+def test_directory_is_removed_though_somebody_still_writes_in_it(own_places):
+    """A server that is just ending: its files come while the others are removed."""
+    dead = own_places / "dead"
+    dead.mkdir()
+    writers = []
+
+    def before(directory: Path) -> None:
+        inside = os.open(directory, os.O_RDONLY)
+
+        def write() -> None:
+            for number in range(20):
+                try:
+                    os.close(os.open(f"late{number}", os.O_CREAT | os.O_WRONLY, dir_fd=inside))
+                except FileNotFoundError:
+                    break  # it is removed
+                time.sleep(0.002)
+            os.close(inside)
+
+        writers.append(threading.Thread(target=write))
+        writers[0].start()
+
+    assert rundir.reap(own_places, before=before) == ["dead"]
+
+    writers[0].join()
+    assert list(own_places.iterdir()) == []
 
 
 def test_live_runs_are_left_alone(run_elsewhere, own_places, found):
