@@ -32,7 +32,8 @@ PRIVATE_NAMES = {
     "aiohttp.connector:TCPConnector._create_connection": "3.9 to 3.14",
     "aiohttp.client_proto:ResponseHandler.set_exception": "3.9 to 3.14",
 }
-"""Besides these, two attributes of instances: ``BaseConnector._conns`` (the pool) and ``BaseConnector._factory``."""
+"""Besides these, attributes of instances: ``BaseConnector._conns`` (the pool), ``BaseConnector._factory``, and
+``Payload._value``, the bytes of a body that is there as a whole."""
 
 
 def install(patches: Patches, connector: ModuleType) -> None:
@@ -62,7 +63,7 @@ def install(patches: Patches, connector: ModuleType) -> None:
             if upstream is None:
                 return await original(self, req, traces, timeout)
             if (fault := _connect_fault(upstream, req)) is not None:
-                upstream.plan(_head(req)).settle(fault)
+                upstream.plan(_before_it_is_sent(req)[0]).settle(fault)
                 raise connect_error(fault, req)
             if req.proxy and not req.is_ssl() and (auth := _proxy_auth(req)) is not None:
                 req.headers["Proxy-Authorization"] = auth
@@ -87,6 +88,9 @@ class AiohttpServerConnection(ServerConnection):
         self.request_info = req
         if req.proxy:
             self.parser.proxy = str(req.proxy.with_user(None)).rstrip("/")
+
+    def planned(self) -> None:
+        """Nothing: what a context has was meant for the request of an httpx client, whose callable sent this one."""
 
     def _exception(self, fault: Fault) -> BaseException:
         from aiohttp import client_exceptions
@@ -113,14 +117,20 @@ def _proxy_auth(req: Any) -> str | None:
     return "Basic " + b64encode(f"{req.proxy.user}:{req.proxy.password or ''}".encode("latin-1")).decode()
 
 
-def _head(req: Any) -> Request:
-    """A request that has no body yet."""
-    return Request(req.method, str(req.url), list(req.headers.items()), b"", "aiohttp")
+def _before_it_is_sent(req: Any) -> tuple[Request, bool]:
+    """A request for which there is no connection yet, and whether it is whole: a body that streams is not there."""
+    body = getattr(req.body, "_value", req.body)
+    whole = isinstance(body, bytes | bytearray)
+    content = bytes(body) if whole else b""
+    return Request(req.method, str(req.url), list(req.headers.items()), content, "aiohttp"), whole
 
 
 def _connect_fault(upstream: Upstream, req: Any) -> Fault | None:
     """The fault that keeps the client from connecting for this request."""
-    fault = upstream.early_fault(_head(req)) if upstream.has_early_faults else None
+    if not upstream.has_early_faults:
+        return None
+    request, whole = _before_it_is_sent(req)
+    fault = upstream.early_fault(request, whole=whole)
     return fault if fault is not None and fault.while_connecting else None
 
 

@@ -106,13 +106,3 @@ async def answer_of(effect: Effect, request: Request) -> Answer:
     if inspect.isawaitable(value):
         value = await value
     return effect.answer(value)
-
-
-def as_exception(error: BaseException | type[BaseException]) -> BaseException:
-    """An exception to raise, of an instance or of a class that may want a message."""
-    if isinstance(error, BaseException):
-        return error
-    try:
-        return error("injected by upstream")
-    except TypeError:
-        return error()

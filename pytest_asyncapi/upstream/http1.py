@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
 from pytest_asyncapi.upstream.request import DEFAULT_PORTS, Request, with_target
 
+_AUTHORITY = re.compile(r"(?:\[[^\]]+\]|[^:\[\]]+):[0-9]{1,5}")
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 ESTABLISHED = b"HTTP/1.1 200 Connection established\r\n\r\n"
 
@@ -40,7 +43,7 @@ class RequestParser:
         self.expects_continue = False
         assert self._head is not None
         method, target, headers = self._head
-        request = Request(method, self._url(method, target), headers, bytes(self._body), self.client)
+        request = self._request(method, target, headers, bytes(self._body))
         request.proxy = self.proxy or (self._origin() if self._is_for_another(request, target) else None)
         self._head = None
         self._body.clear()
@@ -50,8 +53,7 @@ class RequestParser:
         """The request whose head has arrived, and whose body has not; as it is without the body."""
         if self._head is None:
             return None
-        method, target, headers = self._head
-        return Request(method, self._url(method, target), headers, b"", self.client)
+        return self._request(*self._head, b"")
 
     def take_rest(self) -> bytes:
         """What arrived after the last request, for a connection that speaks another protocol from here on."""
@@ -73,8 +75,14 @@ class RequestParser:
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{self.scheme}://{host}" + ("" if self.port == DEFAULT_PORTS.get(self.scheme) else f":{self.port}")
 
-    def _url(self, method: str, target: str) -> str:
-        return target if method == "CONNECT" else with_target(self._origin(), target)
+    def _request(self, method: str, target: str, headers: list[tuple[str, str]], body: bytes) -> Request:
+        if method == "CONNECT" and not _AUTHORITY.fullmatch(target):
+            raise BadRequest(f"CONNECT to {target[:80]!r}")
+        url = target if method == "CONNECT" else with_target(self._origin(), target)
+        try:
+            return Request(method, url, headers, body, self.client)
+        except ValueError:  # a port that is none, brackets that do not close
+            raise BadRequest(f"the target {target[:80]!r}") from None
 
     def _read_head(self) -> bool:
         end = self._buffer.find(b"\r\n\r\n")

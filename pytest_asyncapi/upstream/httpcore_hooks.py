@@ -13,11 +13,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pytest_asyncapi.errors import UpstreamError, ours
 from pytest_asyncapi.upstream.active import current
-from pytest_asyncapi.upstream.effects import as_exception
 from pytest_asyncapi.upstream.fault import Fault
 from pytest_asyncapi.upstream.httpcore_streams import async_stream, sync_stream, to_exception
 from pytest_asyncapi.upstream.plan import Plan, planned
-from pytest_asyncapi.upstream.replies import BODILESS, Reply
+from pytest_asyncapi.upstream.replies import BODILESS, Reply, as_exception
 from pytest_asyncapi.upstream.request import DEFAULT_PORTS, HTTP_SCHEME, Request, with_target
 from pytest_asyncapi.wire.patches import Patches
 

@@ -13,11 +13,10 @@ from typing import TYPE_CHECKING, Any
 from pytest_asyncapi.errors import UpstreamError
 from pytest_asyncapi.upstream import arguments
 from pytest_asyncapi.upstream.active import current
-from pytest_asyncapi.upstream.effects import as_exception
 from pytest_asyncapi.upstream.fault import Fault
 from pytest_asyncapi.upstream.http1 import ESTABLISHED, BadRequest, RequestParser
 from pytest_asyncapi.upstream.plan import Plan, planned
-from pytest_asyncapi.upstream.replies import LAST_CHUNK, Reply, frame
+from pytest_asyncapi.upstream.replies import LAST_CHUNK, Reply, as_exception, frame
 from pytest_asyncapi.upstream.server import GARBAGE, ServerConnection, _not_http, truncated
 from pytest_asyncapi.wire.pipe import CLIENT_ADDRESS, HIGH_WATER, SERVER_ADDRESS, MemoryTransport, connect
 

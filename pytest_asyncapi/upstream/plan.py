@@ -9,7 +9,7 @@ from pytest_asyncapi.errors import ours
 from pytest_asyncapi.timeline import now
 from pytest_asyncapi.upstream.effects import Callback, answer_now, answer_of
 from pytest_asyncapi.upstream.fault import Fault
-from pytest_asyncapi.upstream.replies import Answer, Effect, Reply
+from pytest_asyncapi.upstream.replies import Answer, Effect, Reply, to_reply
 
 if TYPE_CHECKING:
     from pytest_asyncapi.upstream.request import Request
@@ -63,22 +63,24 @@ class Plan:
         try:
             return self.settle(answer_now(self.effect, self.request, self.call.route))
         except Exception as exc:
-            return self.settle(exc)
+            return self.settle(to_reply(exc))
 
     async def answer(self) -> Answer:
         """The answer of any effect."""
         try:
             return self.settle(await answer_of(self.effect, self.request))
         except Exception as exc:
-            return self.settle(exc)
+            return self.settle(to_reply(exc))
 
     def settle(self, answer: Answer) -> Answer:
         """Note the answer in the call."""
         self.call.ended = now()
-        if isinstance(answer, Reply):
-            self.call.reply = answer
-        else:
+        if not isinstance(answer, Reply):
             self.call.error = answer
+        else:
+            self.call.error = answer.fault
+            if answer.fault is None or answer.fault.kind == "truncate":  # else no byte of it is seen
+                self.call.reply = answer
         self.effect = answer
         return answer
 

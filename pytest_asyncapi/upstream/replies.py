@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json as jsonlib
 from collections.abc import AsyncIterable, Callable, Iterable, Mapping
 from functools import cached_property
 from http import HTTPStatus
+from pathlib import Path
 from typing import Any
 
 from pytest_asyncapi.errors import UpstreamError, ours
@@ -88,6 +90,11 @@ class Reply:
         return not isinstance(self.body, bytes)
 
     @cached_property
+    def once(self) -> bool:
+        """The body is an iterator that can be sent a single time."""
+        return hasattr(self.body, "__next__") or hasattr(self.body, "__anext__")
+
+    @cached_property
     def instant(self) -> bool:
         """Nothing but its bytes is to be said about it, so that it may be given without a connection."""
         return not (self.streams or self.latency or self.fault or self.close or self.chunked) and self.status >= 200
@@ -146,7 +153,7 @@ def frame(chunk: bytes) -> bytes:
 def _dump(value: Any) -> bytes:
     try:
         return jsonlib.dumps(value).encode()
-    except TypeError as exc:
+    except (TypeError, ValueError) as exc:
         raise UpstreamError(f"reply({value!r}): the value is no JSON ({exc}).") from None
 
 
@@ -159,9 +166,12 @@ Answer = Reply | Fault | BaseException | type[BaseException]
 def to_reply(value: Any) -> Answer:
     """A value that the user wrote, or that a callable returned, as a Reply, a Fault or an exception."""
     match value:
-        case Reply() | Fault() | BaseException():
+        case Reply() | Fault():
             return value
+        case BaseException():  # those of aiohttp.web are responses too
+            return _from_library(value) if hasattr(value, "status") and hasattr(value, "content_type") else value
         case type() if issubclass(value, BaseException):
+            as_exception(value)
             return value
         case bool():
             return Reply(json=value)
@@ -183,6 +193,17 @@ def to_reply(value: Any) -> Answer:
     return _from_library(value)
 
 
+def as_exception(error: BaseException | type[BaseException]) -> BaseException:
+    """An exception to raise, of an instance or of a class that may want a message."""
+    if isinstance(error, BaseException):
+        return error
+    for arguments_ in (("injected by upstream",), ()):
+        with contextlib.suppress(TypeError):
+            return error(*arguments_)
+    name = error.__qualname__
+    raise UpstreamError(f"reply({name}): the exception cannot be made without arguments; give {name}(...).")
+
+
 def _with_status(status: int, answer: Answer) -> Reply:
     if not isinstance(answer, Reply):
         raise UpstreamError(f"reply(({status}, {answer!r})): a fault and an exception have no status.")
@@ -195,10 +216,7 @@ def _from_library(value: Any) -> Reply:
     if hasattr(value, "status_code") and hasattr(getattr(value, "headers", None), "multi_items"):
         return _from_httpx(value)
     if hasattr(value, "raw_headers") and hasattr(value, "status_code"):
-        headers = [(name.decode("latin-1"), text.decode("latin-1")) for name, text in value.raw_headers]
-        return Reply(
-            value.status_code, headers=headers, body=value.body if hasattr(value, "body") else value.body_iterator
-        )
+        return _from_starlette(value)
     if hasattr(value, "status") and hasattr(value, "content_type") and hasattr(value, "body"):  # aiohttp.web.Response
         body = value.body if isinstance(value.body, bytes | bytearray) else (value.text or "").encode()
         return Reply(value.status, headers=list(value.headers.items()), body=bytes(body), reason=value.reason)
@@ -210,6 +228,15 @@ def _from_library(value: Any) -> Reply:
         " (JSON), a str, bytes, a status, (status, value), a Reply, a response of httpx, httpx2, aiohttp.web or"
         " Starlette, a fault, an exception, an iterator of bytes, or a callable."
     )
+
+
+def _from_starlette(value: Any) -> Reply:
+    headers = [(name.decode("latin-1"), text.decode("latin-1")) for name, text in value.raw_headers]
+    if hasattr(value, "path"):  # a file, whose length and date are found out only when it is sent
+        body: Any = Path(value.path).read_bytes()
+    else:
+        body = value.body if hasattr(value, "body") else value.body_iterator
+    return Reply(value.status_code, headers=headers, body=body)
 
 
 def _from_httpx(value: Any) -> Reply:

@@ -13,6 +13,7 @@ from pytest_asyncapi.masking import masked
 from pytest_asyncapi.upstream import active, clients, explain
 from pytest_asyncapi.upstream.fault import Fault
 from pytest_asyncapi.upstream.plan import Plan
+from pytest_asyncapi.upstream.replies import Effect
 from pytest_asyncapi.upstream.request import Request
 from pytest_asyncapi.upstream.routes import Call, Calls, Route
 from pytest_asyncapi.upstream.spellings import RouterSpellings
@@ -217,26 +218,26 @@ class Upstream(RouterSpellings):
     def plan(self, request: Request) -> Plan:
         """Find the route of a request, and note the call. What goes wrong in it is raised into the app, and fails the
         test."""
+        self.calls.append(call := Call(request, None))
+        effect: Effect
         try:
-            return self._plan(request)
+            effect = self._effect(call)
         except Exception as exc:
-            self.calls.append(call := Call(request, None))
             self.problems.append(f"upstream: {exc}" if isinstance(exc, UpstreamError) else f"upstream: {exc!r}")
-            return Plan(self, request, call, exc)
+            effect = exc
+        return Plan(self, request, call, effect)
 
-    def _plan(self, request: Request) -> Plan:
+    def _effect(self, call: Call) -> Effect:
+        request = call.request
         for route in self._index.candidates(request):
             if route.differs(request) is None:
-                call = Call(request, route)
+                call.route = route
                 route.calls.append(call)
-                self.calls.append(call)
                 for check in route.contract:
                     if why := check(request):
-                        return Plan(self, request, call, self._broken_contract(route, request, why))
-                return Plan(self, request, call, route.take())
-        call = Call(request, None)
-        self.calls.append(call)
-        return Plan(self, request, call, self.unmatched(call))
+                        return self._broken_contract(route, request, why)
+                return route.take()
+        return self.unmatched(call)
 
     def unmatched(self, call: Call, why: str | None = None) -> UnmatchedRequest:
         """The error for a request that nothing answers; noted, for the app may swallow it."""
@@ -250,14 +251,15 @@ class Upstream(RouterSpellings):
         self.problems.append(str(error))
         return error
 
-    def early_fault(self, request: Request) -> Fault | None:
-        """The fault that the next answer to a request is, when it can be told from the head: `request` has no body."""
+    def early_fault(self, request: Request, *, whole: bool = False) -> Fault | None:
+        """The fault that the next answer to a request is. A request that is not `whole` has no body yet, and None is
+        said also when it is the body that decides."""
         if not self.has_early_faults:
             return None
         for route in self._index.candidates(request):
-            if not route.wants_body and route.differs(request, head_only=True) is None:
+            if route.differs(request, head_only=not whole) is None:
                 effect = route.peek()
-                return effect if isinstance(effect, Fault) else None
+                return effect if isinstance(effect, Fault) and (whole or not route.wants_body) else None
         return None
 
     def _route_changed(self, route: Route) -> None:

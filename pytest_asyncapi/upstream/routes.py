@@ -57,7 +57,8 @@ class Call:
     def outcome(self) -> str:
         """The status or the failure, in a word or two."""
         if self.reply is not None:
-            return f"{self.reply.status} {self.reply.reason}".rstrip()
+            status = f"{self.reply.status} {self.reply.reason}".rstrip()
+            return status if self.error is None else f"{status}, {self.error!r}"
         if self.error is None:
             return "no answer yet"
         return (
@@ -126,6 +127,7 @@ class Route(RouteSpellings):
         self._effects: list[Effect] = [Reply()]
         self._next = 0
         self._latency = 0.0
+        self._spent: list[Reply] = []
         if self.template is not None and self.template.query:
             wanted["params"] = _merged(self.template.query, wanted.get("params"))
         self._head_checks = matching.checks(wanted, matching.HEAD)
@@ -231,6 +233,13 @@ class Route(RouteSpellings):
         effect = self._effects[self._next]
         if self._next < len(self._effects) - 1:
             self._next += 1
+        if isinstance(effect, Reply) and effect.once:
+            if effect in self._spent:
+                raise UpstreamError(
+                    f"{self!r} has sent the iterator that is its answer, and it is used up: answer with a function"
+                    " that makes a new one."
+                )
+            self._spent.append(effect)
         if self._latency:
             return _late(effect, self._latency)
         return effect
@@ -257,6 +266,8 @@ def _late(effect: Effect, latency: float) -> Effect:
         return effect if effect.latency else effect.changed(latency=latency)
     if isinstance(effect, Callback):
         return effect.later(latency)
+    if isinstance(effect, Fault):
+        return Reply(fault=effect, latency=latency)
     return effect
 
 

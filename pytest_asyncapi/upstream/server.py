@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING, Any
 from pytest_asyncapi.errors import UpstreamError
 from pytest_asyncapi.upstream import arguments
 from pytest_asyncapi.upstream.active import current
-from pytest_asyncapi.upstream.effects import as_exception
 from pytest_asyncapi.upstream.fault import Fault
 from pytest_asyncapi.upstream.http1 import CONTINUE, ESTABLISHED, BadRequest, RequestParser
 from pytest_asyncapi.upstream.plan import Plan, planned
-from pytest_asyncapi.upstream.replies import LAST_CHUNK, Answer, Reply, frame
+from pytest_asyncapi.upstream.replies import LAST_CHUNK, Answer, Reply, as_exception, frame
 from pytest_asyncapi.wire.pipe import MemoryTransport
 
 if TYPE_CHECKING:
@@ -102,9 +101,13 @@ class ServerConnection(asyncio.Protocol):
         else:
             self._task = asyncio.get_running_loop().create_task(self._run(plan))
 
+    def planned(self) -> Plan | None:
+        """What was decided above the wire, by the pool of an httpx client."""
+        return planned.get()
+
     def _plan(self, request: Request) -> Plan | None:
-        plan = planned.get()
-        if plan is not None:  # made above the wire, by the pool of an httpx client
+        plan = self.planned()
+        if plan is not None:
             plan = plan.use()
             plan.request.proxy = request.proxy
             return plan
@@ -113,7 +116,7 @@ class ServerConnection(asyncio.Protocol):
 
     def _leaves_unread(self) -> bool:
         """Whether the body that is on its way meets the fault that it is not read; the call is noted then."""
-        plan = planned.get()
+        plan = self.planned()
         if plan is None and (head := self.parser.head()) is not None:
             upstream = current(self.parser.host, self.parser.port)
             fault = upstream.early_fault(head) if upstream is not None else None

@@ -33,6 +33,7 @@ class Template:
             self.scheme = HTTP_SCHEME.get(split.scheme, split.scheme)
             self.host = _encoded(split.hostname or "")
             self.port = split.port or DEFAULT_PORTS.get(self.scheme, 0)
+            self.any_port = self.host == "*" and split.port is None
         except ValueError as exc:
             raise UpstreamError(f"upstream URL {url!r}: {exc}.") from None
         self.path = split.path or "/"
@@ -65,7 +66,7 @@ class Template:
             return f"host is {request.host!r}, the route wants {self.host!r}"
         if self.scheme != request.scheme:
             return f"scheme is {request.scheme!r}, the route wants {self.scheme!r}"
-        if self.port != request.port and self.host != "*":
+        if self.port != request.port and not self.any_port:
             return f"port is {request.port}, the route wants {self.port}"
         got = request.segments
         if len(got) == len(self.parts) or (self.rest is not None and len(got) > len(self.parts)):

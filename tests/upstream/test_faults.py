@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import time
 
 import aiohttp
 import httpx
@@ -90,6 +91,30 @@ async def test_a_connect_fault_of_a_route_that_looks_at_the_body(http, fault):
 
         with pytest.raises(EXPECTED[http.name][fault.kind]):
             await http.request("POST", URL, json={"a": 1})
+        assert upstream.calls.last.request.json() == {"a": 1}
+
+
+async def test_a_newer_route_that_looks_at_the_body_goes_before_a_connect_fault(http):
+    with Upstream() as upstream:
+        upstream.post(URL).reply(faults.refused)
+        upstream.post(URL, json={"a": 1}).reply({"ok": True})
+
+        assert (await http.request("POST", URL, json={"a": 1})).json() == {"ok": True}
+        with pytest.raises(EXPECTED[http.name]["refused"]):
+            await http.request("POST", URL, json={"a": 2})
+
+
+async def test_a_connect_fault_of_an_upload_that_streams(async_http):
+    async def parts():
+        yield b"abc"
+
+    with Upstream() as upstream:
+        upstream.post(URL).reply(faults.refused)
+        with pytest.raises(EXPECTED[async_http.name]["refused"]):
+            await async_http.request("POST", URL, content=parts())
+        upstream.post(URL, content=b"abc").reply(faults.dns)
+        with pytest.raises(EXPECTED[async_http.name]["dns"]):
+            await async_http.request("POST", URL, content=parts())
 
 
 async def test_a_truncated_body_of_ones_own(http):
@@ -98,6 +123,8 @@ async def test_a_truncated_body_of_ones_own(http):
 
         with pytest.raises(EXPECTED[http.name]["truncate"]):
             await http.request("POST", URL)
+
+    assert upstream.calls.last.outcome == "200 OK, faults.truncate(3)"
 
 
 async def test_a_body_that_breaks_in_the_middle(async_http):
@@ -129,6 +156,18 @@ async def test_latency_above_it_fires_the_clients_own_time_out(http):
 
         with pytest.raises(EXPECTED[http.name]["read_timeout"]):
             await http.request("GET", URL, timeout=0.01)
+
+
+async def test_latency_before_a_fault(http):
+    with Upstream() as upstream:
+        route = upstream.post(URL).reply(faults.reset, faults.refused, latency=0.01)
+        start = time.monotonic()
+        for kind in ("reset", "refused"):
+            with pytest.raises(EXPECTED[http.name][kind]):
+                await http.request("POST", URL)
+
+    assert [call.outcome for call in route.calls] == ["faults.reset", "faults.refused"]
+    assert time.monotonic() - start >= 0.015
 
 
 async def test_the_latency_of_a_callable_and_of_a_reply(async_http):

@@ -48,6 +48,8 @@ FORM_TYPE = "application/x-www-form-urlencoded"
         ("https://{tenant}.example.com/", "https://acme.example.com/", True),
         ("https://{tenant}.example.com/", "https://a.b.example.com/", "host is 'a.b.example.com', the route wants '{tenant}.example.com'"),
         ("https://*/health", "https://anything.test/health", True),
+        ("https://*:8443/health", "https://anything.test:8443/health", True),
+        ("https://*:8443/health", "https://anything.test/health", "port is 443, the route wants 8443"),
         ("http://api.example.com/", "https://api.example.com/", "scheme is 'https', the route wants 'http'"),
         ("https://api.example.com:8443/", "https://api.example.com/", "port is 443, the route wants 8443"),
         ("https://api.example.com/?q=1", "https://api.example.com/?q=1&more=2", True),

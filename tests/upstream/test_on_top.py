@@ -45,14 +45,17 @@ def tracing(events):
 async def test_aiohttp_traces_connections_and_requests(wired_service):
     wired_service.on("/", "answer")
     wired_service.on("/old", Reply(302, headers={"Location": "/"}))
-    events = []
+    events, sent = [], ("request_chunk_sent",)
     async with aiohttp.ClientSession(trace_configs=[tracing(events)]) as session:
         await (await session.post(f"{wired_service.base}/", data=b"body")).read()
         await (await session.get(f"{wired_service.base}/old")).read()
 
+    if not hasattr(aiohttp, "ClientMiddlewareType"):  # before 3.12 an empty body was a chunk too, or none was
+        events = [name for name in events if name != "request_chunk_sent"]
+        sent = ()
     assert events == [
         *("request_start", "connection_create_start", "connection_create_end"),
-        *("request_headers_sent", "request_chunk_sent", "request_end", "response_chunk_received"),
+        *("request_headers_sent", *sent, "request_end", "response_chunk_received"),
         *("request_start", "connection_reuseconn", "request_headers_sent", "request_redirect"),
         *("connection_reuseconn", "request_headers_sent", "request_end", "response_chunk_received"),
     ]

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import aiohttp
 import httpx
 import httpx2
 import pytest
 from aiohttp import web
-from starlette.responses import JSONResponse, StreamingResponse
+from starlette.responses import FileResponse, JSONResponse, StreamingResponse
 
 from pytest_asyncapi.errors import UpstreamError
 from pytest_asyncapi.upstream import Reply, Upstream
 
 URL = "https://api.example.com/thing"
+OWN_TEXT = Path(__file__).read_bytes()
 
 
 async def get(http, *values, **reply):
@@ -35,10 +39,12 @@ async def get(http, *values, **reply):
         ((201, "made", {"Content-Type": "text/x"}), 201, b"made", "text/x"),
         (Reply(418, json={}), 418, b"{}", "application/json"),
         (Reply(html="<p>"), 200, b"<p>", "text/html; charset=utf-8"),
-        (httpx.Response(202, json={"a": 1}), 202, b'{"a":1}', "application/json"),
+        (httpx.Response(202, json=[1]), 202, b"[1]", "application/json"),
         (httpx2.Response(202, text="x"), 202, b"x", "text/plain; charset=utf-8"),
         (web.json_response({"a": 1}, status=203), 203, b'{"a": 1}', "application/json; charset=utf-8"),
+        (web.HTTPNotFound(text="none"), 404, b"none", "text/plain; charset=utf-8"),
         (JSONResponse({"a": 1}, 207), 207, b'{"a":1}', "application/json"),
+        (FileResponse(__file__, 200, media_type="text/x-python"), 200, OWN_TEXT, "text/x-python; charset=utf-8"),
     ],
     ids=lambda value: f"{type(value).__module__}.{type(value).__name__}",
 )
@@ -126,6 +132,58 @@ async def test_async_iterators_are_sent_in_chunks(async_http):
         assert (await get(async_http, value)).content == b"tick tock"
 
 
+async def test_an_iterator_is_sent_once_and_a_function_may_make_several(http):
+    with Upstream() as upstream:
+        upstream.get(URL).reply(lambda request: iter([b"one"]))
+        assert [(await http.request("GET", URL)).text for _ in range(2)] == ["one", "one"]
+
+    upstream = Upstream()
+    route = upstream.get(URL).reply(iter([b"one"]))
+    with upstream.open():
+        assert (await http.request("GET", URL)).text == "one"
+        with pytest.raises(UpstreamError) as caught:
+            await http.request("GET", URL)
+
+    assert str(caught.value) == (
+        f"{route!r} has sent the iterator that is its answer, and it is used up: answer with a function that makes a"
+        " new one."
+    )
+    assert upstream.failures() == [f"upstream: {caught.value}"]
+    assert len(upstream.calls) == len(route.calls) == 2
+
+
+async def test_a_callable_may_raise_a_response_as_in_a_handler_of_aiohttp(http):
+    def answer(request):
+        raise web.HTTPConflict(text="there is one")
+
+    response = await get(http, answer)
+
+    assert (response.status, response.text) == (409, "there is one")
+
+
+@pytest.mark.parametrize("library", [httpx, httpx2], ids=lambda each: each.__name__)
+async def test_a_callable_may_call_other_services_by_any_client(library):
+    """Also a client of another library than the one that is waiting."""
+    with Upstream() as upstream:
+        upstream.get("https://inner.example.com/").reply({"inner": 1})
+
+        @upstream.get(URL)
+        async def by_aiohttp(request):
+            async with aiohttp.ClientSession() as session, session.get("https://inner.example.com/") as response:
+                return await response.json()
+
+        @upstream.get("https://api.example.com/other")
+        async def by_httpx(request):
+            async with httpx.AsyncClient() as inner, httpx2.AsyncClient() as other:
+                return [(await each.get("https://inner.example.com/")).json() for each in (inner, other)]
+
+        async with library.AsyncClient(timeout=5) as client:
+            assert (await client.get(URL)).json() == {"inner": 1}
+            assert (await client.get("https://api.example.com/other")).json() == [{"inner": 1}] * 2
+
+    assert [call.request.url for call in upstream.calls][:2] == [URL, "https://inner.example.com/"]
+
+
 async def test_a_measured_stream_keeps_its_length(http):
     response = await get(http, Reply(body=iter([b"12", b"345"]), headers={"Content-Length": "5"}))
 
@@ -184,6 +242,12 @@ def test_other_mistakes_are_refused_with_the_cure():
     )
     assert message(route.reply, {"a": 1}, json=2) == (
         "reply({'a': 1}, json=...): give values, or the arguments of one Reply, not both."
+    )
+    circle = []
+    circle.append(circle)
+    assert message(route.reply, circle) == ("reply([[...]]): the value is no JSON (Circular reference detected).")
+    assert message(route.reply, UnicodeDecodeError) == (
+        "reply(UnicodeDecodeError): the exception cannot be made without arguments; give UnicodeDecodeError(...)."
     )
     assert message(Reply, json=1, text="x") == "Reply(): give one of json=, text=, html= and body=, not several."
 
