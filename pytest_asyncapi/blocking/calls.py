@@ -7,6 +7,8 @@ the socket below it, so that a client whose network is mocked is named as well.
 from __future__ import annotations
 
 import os
+import select
+import stat
 import sys
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -140,21 +142,44 @@ def _not_in_greenlet(args: Args, kwargs: Kwargs) -> bool:
     return greenlet is None or greenlet.getcurrent().parent is None
 
 
-_BIG = 1 << 20
+BIG = 1 << 20  # bytes of one file
 
 
 def _big_file(args: Args, kwargs: Kwargs) -> bool:
     try:
-        return os.stat(args[0]).st_size >= _BIG
+        return os.stat(args[0]).st_size >= BIG
     except (OSError, ValueError, TypeError):
         return False
 
 
 def _big_text(args: Args, kwargs: Kwargs) -> bool:
     try:
-        return len(_argument(args, kwargs, 1, "data", ())) >= _BIG
+        return len(_argument(args, kwargs, 1, "data", ())) >= BIG
     except TypeError:
         return False
+
+
+def _reads_much(args: Args, kwargs: Kwargs) -> bool:
+    """Much of a file, or anything of a pipe or a terminal that has nothing yet."""
+    found = os.fstat(args[0])
+    if stat.S_ISREG(found.st_mode):
+        return bool(min(args[1], found.st_size) >= BIG)
+    return os.get_blocking(args[0]) and not select.select([args[0]], [], [], 0)[0]
+
+
+def _writes_much(args: Args, kwargs: Kwargs) -> bool:
+    """Much to a file, or anything to a pipe that is full."""
+    if stat.S_ISREG(os.fstat(args[0]).st_mode):
+        return memoryview(args[1]).nbytes >= BIG
+    return os.get_blocking(args[0]) and not select.select([], [args[0]], [], 0)[1]
+
+
+def _sends_much(args: Args, kwargs: Kwargs) -> bool:
+    return bool(_argument(args, kwargs, 3, "count", 0) >= BIG) and os.get_blocking(args[0])
+
+
+def _copies_much(args: Args, kwargs: Kwargs) -> bool:
+    return bool(_argument(args, kwargs, 2, "count", 0) >= BIG)
 
 
 _SOCKET = "socket:socket."
@@ -192,6 +217,12 @@ STANDARD: tuple[Call, ...] = (
     Call("os:popen", "os.popen"),
     Call("os:wait", "os.wait"),
     Call("os:waitpid", "os.waitpid", _waits_for_child),
+    Call("os:wait3", "os.wait3", lambda args, kwargs: not args[0] & os.WNOHANG),
+    Call("os:wait4", "os.wait4", _waits_for_child),
+    Call("os:read", "os.read", _reads_much),
+    Call("os:write", "os.write", _writes_much),
+    Call("os:sendfile", "os.sendfile", _sends_much),
+    Call("os:copy_file_range", "os.copy_file_range", _copies_much),
     Call("os:fsync", "os.fsync"),
     Call("os:fdatasync", "os.fdatasync"),
     Call("os:sync", "os.sync"),

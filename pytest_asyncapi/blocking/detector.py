@@ -175,7 +175,7 @@ class Detector:
             if slot is not None and slot.handle is not None:
                 if slot.named_at != slot.start:
                     slot.named, slot.named_at = [], slot.start
-                slot.named.append(((block.site.file, block.site.line), wall))
+                slot.named.append(((block.site.file, block.site.line), wall, cpu))
         except Exception as error:
             self._failed(error)
 
@@ -218,10 +218,12 @@ class Detector:
         )
         verdict = late.charge()
         named = slot.named if slot.named_at == start else []
-        rest = verdict.total - min(verdict.waiting, sum(wall for _, wall in named))  # named calls are told already
+        # Named calls are told already.
+        waited, worked = sum(wall for _, wall, _ in named), sum(cpu for _, _, cpu in named)
+        rest = verdict.total - min(verdict.waiting, waited) - min(verdict.cpu, worked)
         if not any(rest >= listener.threshold for listener in self.listeners):
             return
-        found = judging.of_slice(late, verdict, {line for line, _ in named})
+        found = judging.of_slice(late, verdict, {line for line, _, _ in named})
         if found is not None:
             block, scope = found
             context = getattr(handle, "_context", None)

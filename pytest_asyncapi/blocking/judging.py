@@ -84,6 +84,7 @@ def of_slice(late: Slice, verdict: Charge, told: set[tuple[str, int]]) -> tuple[
     """The block of a slice and its request; None where it is nobody's. `told` are the lines of its named calls."""
     weights: dict[Any, list[int]] = {}  # by function: CPU and waiting
     lines: dict[Any, list[int]] = {}  # by function and line: the weight, and the number of the heaviest look
+    nothing_else = False
     for number, ((_, stack, scope), place) in enumerate(zip(late.taken, late.places, strict=True)):
         if place.dropped or place.importing or not stack:
             continue
@@ -91,6 +92,7 @@ def of_slice(late: Slice, verdict: Charge, told: set[tuple[str, int]]) -> tuple[
         if entry is None and scope is None:
             continue
         if entry is not None and (entry[0].co_filename, entry[1]) in told:
+            nothing_else = True
             continue
         function = entry[0] if entry is not None else id(scope)
         cpu, waiting = verdict.shares[number]
@@ -102,7 +104,7 @@ def of_slice(late: Slice, verdict: Charge, told: set[tuple[str, int]]) -> tuple[
         if cpu + waiting > sum(verdict.shares[line[1]]):
             line[1] = number
     if not weights:
-        if late.taken and all(place.dropped or place.importing for place in late.places):
+        if nothing_else or (late.taken and all(place.dropped or place.importing for place in late.places)):
             return None
         return _unseen(late, verdict)
     best = max(weights, key=lambda function: sum(weights[function]))

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import io
 import sys
 import threading
 import time
@@ -20,6 +21,7 @@ from typing import Any
 
 from pytest_asyncapi.blocking.attribution import owner
 from pytest_asyncapi.blocking.calls import LIBRARIES, STANDARD, Call
+from pytest_asyncapi.blocking.files import PLACES, Open
 from pytest_asyncapi.blocking.slices import ROOTS
 from pytest_asyncapi.wire.imports import AfterImport
 
@@ -51,12 +53,17 @@ class NamedCalls:
     def __init__(self, record: Record) -> None:
         self.record = record
         self._patched: list[tuple[Any, str, Any, Any]] = []  # holder, name, original, wrapper
+        self._open: Any = None
 
     def install(self, imports: AfterImport) -> None:
         replaced: dict[int, Any] = {}
         for call in (*STANDARD, *LIBRARIES):
             module = call.target.partition(":")[0]
             imports.watch(module, functools.partial(self._patch, call, replaced))
+        self._open = opens = Open(io.open, lambda: getattr(_LOCAL, "inside", False), self._moved)
+        replaced[id(io.open)] = opens
+        for module, name in PLACES:
+            imports.watch(module, functools.partial(self._patch_open, name))
         self._rebind(replaced)
 
     def uninstall(self) -> None:
@@ -72,6 +79,8 @@ class NamedCalls:
                 back[id(wrapper)] = original
         self._rebind(back)
         self._patched.clear()
+        if self._open is not None:
+            self._open.close()
 
     def _patch(self, call: Call, replaced: dict[int, Any], module: ModuleType) -> None:
         path = call.target.partition(":")[2]
@@ -97,6 +106,18 @@ class NamedCalls:
         self._patched.append((holder, name, raw, wrapper))
         if not isinstance(holder, type):
             replaced[id(original)] = wrapper
+
+    def _patch_open(self, name: str, module: ModuleType) -> None:
+        original = getattr(module, name, None)
+        if original is self._open.__wrapped__:  # and no fake that somebody has put there
+            setattr(module, name, self._open)
+            self._patched.append((module, name, original, self._open))
+
+    def _moved(self, call: Call, wall: int, cpu: int) -> None:
+        """A megabyte of one file has been read or written."""
+        stack = _stack()
+        if stack and not any(owner(code.co_filename) == "importing" for code, _, _ in stack):
+            self.record(call, stack, wall, cpu)
 
     def _rebind(self, replaced: dict[int, Any]) -> None:
         """Give the patched functions to modules that have imported the original ones by name."""

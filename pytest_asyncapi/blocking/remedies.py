@@ -89,7 +89,7 @@ def rule(kind: str, call: str) -> str | None:
         (r"^(subprocess\.Popen|os\.popen)$", "ASYNC220"),
         (r"^os\.wait", "ASYNC222"),
         (r"^(subprocess\.(?!Popen)|os\.system)", "ASYNC221"),
-        (r"^open$", "ASYNC230"),
+        (r"^(open|file\.(read|write))$", "ASYNC230"),
         (r"^pathlib\.", "ASYNC240"),
         (r"^input$", "ASYNC250"),
     ):
