@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
+from functools import cached_property
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_asyncapi.errors import UpstreamError, ours
 from pytest_asyncapi.upstream import documents
 from pytest_asyncapi.upstream.openapi_examples import NoExample, example_of
+from pytest_asyncapi.upstream.openapi_parameters import Parameter, identifier
 from pytest_asyncapi.upstream.replies import Reply
 from pytest_asyncapi.upstream.schemas import Schemas
 
@@ -56,7 +58,10 @@ def routes(upstream: Upstream, base: str, document: Mapping[str, Any] | str | Pa
 
 def _load(document: Mapping[str, Any] | str | PathLike[str]) -> Mapping[str, Any]:
     if isinstance(document, str) and document.lstrip().startswith("{"):
-        spec = json.loads(document)
+        try:
+            spec = json.loads(document)
+        except ValueError as exc:
+            raise UpstreamError(f"openapi document: it is no JSON: {exc}.") from None
     elif isinstance(document, Mapping):
         spec = document
     else:
@@ -78,10 +83,9 @@ class Operation:
         self.schemas = schemas
         self.spec = spec
         self.name: str = spec.get("operationId") or f"{method.upper()} {path}"
-        self.template = re.sub(r"\{([^}]+)\}", lambda found: "{" + _identifier(found[1]) + "}", path)
-        parameters = {(each["in"], each["name"]): each for each in map(schemas.resolve, shared)}
-        parameters |= {(each["in"], each["name"]): each for each in map(schemas.resolve, spec.get("parameters", []))}
-        self.parameters = list(parameters.values())
+        self.template = re.sub(r"\{([^}]+)\}", lambda found: "{" + identifier(found[1]) + "}", path)
+        parameters = [Parameter(schemas, schemas.resolve(each)) for each in (*shared, *spec.get("parameters", []))]
+        self.parameters = list({(each.where, each.name): each for each in parameters}.values())
 
     # -- the request
 
@@ -91,19 +95,8 @@ class Operation:
 
     def _breaches(self, request: Request) -> Iterator[str]:
         for parameter in self.parameters:
-            where, name = parameter["in"], parameter["name"]
-            texts = _SOURCES[where](request, name)
-            if not texts:
-                if parameter.get("required", False):
-                    yield f"{where} parameter {name!r} is required"
-                continue
-            if (schema := parameter.get("schema")) and (why := self._fits(texts, schema)):
-                yield f"{where} parameter {name!r} {why}"
+            yield from parameter.breaches(request)
         yield from self._body_breaches(request)
-
-    def _fits(self, texts: list[str], schema: Mapping[str, Any]) -> str | None:
-        value = self.schemas.parse(texts, schema)
-        return self.schemas.error(value, schema)
 
     def _body_breaches(self, request: Request) -> Iterator[str]:
         body = self.schemas.resolve(self.spec.get("requestBody", {}))
@@ -140,6 +133,10 @@ class Operation:
 
     def answer(self) -> Reply:
         """What the document gives for a success."""
+        return self._success
+
+    @cached_property
+    def _success(self) -> Reply:
         status, response = self._response()
         for content_type, media in response.get("content", {}).items():
             if content_type.endswith("json") or content_type == "*/*":
@@ -170,23 +167,7 @@ class Operation:
             ) from None
 
 
-def _identifier(name: str) -> str:
-    return re.sub(r"\W", "_", name)
-
-
 def _media(content: Mapping[str, Any], given: str) -> Mapping[str, Any] | None:
     """The entry for a content type: itself, else a range."""
     found = content.get(given) or content.get(f"{given.partition('/')[0]}/*") or content.get("*/*")
     return found if found is None or isinstance(found, Mapping) else None
-
-
-def _one(value: str | None) -> list[str]:
-    return [] if value is None else [value]
-
-
-_SOURCES: Mapping[str, Callable[[Request, str], list[str]]] = {
-    "query": lambda request, name: request.query.get(name, []),
-    "path": lambda request, name: _one(request.path_params.get(_identifier(name))),
-    "header": lambda request, name: _one(request.headers.get(name)),
-    "cookie": lambda request, name: _one(request.cookies.get(name)),
-}

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from pytest_asyncapi.upstream.schemas import Schemas
 
+DEEP = 3
 DEEPEST = 12
 FORMATS = {
     "date-time": "2025-01-01T00:00:00Z",
@@ -32,44 +33,108 @@ class NoExample(Exception):
 
 def example_of(schema: Mapping[str, Any], schemas: Schemas) -> Any:
     """A value that the schema accepts."""
-    value = _make(schema, schemas, 0)
+    value = Maker(schemas).make(schema, Place())
     if why := schemas.error(value, schema):
         raise NoExample(f"{value!r} {why}")
     return value
 
 
-def _make(schema: Any, schemas: Schemas, depth: int) -> Any:
-    if not isinstance(schema, Mapping):
-        return {}
-    schema = schemas.resolve(schema)
-    for name in ("example", "default", "const"):
-        if name in schema:
-            return schema[name]
-    if examples := schema.get("examples"):
-        return examples[0]
-    if values := schema.get("enum"):
-        return values[0]
-    if depth > DEEPEST:
-        raise NoExample("the schema contains itself")
-    for name in ("oneOf", "anyOf"):
-        if choices := schema.get(name):
-            rest = {key: value for key, value in schema.items() if key != name}
-            chosen = next((each for each in choices if schemas.resolve(each).get("type") != "null"), choices[0])
-            return (
-                _merged([chosen, rest], schemas, depth) if "properties" in rest else _make(chosen, schemas, depth + 1)
-            )
-    if parts := schema.get("allOf"):
-        rest = {key: value for key, value in schema.items() if key != "allOf"}
-        return _merged([*parts, rest], schemas, depth)
-    return _of_type(_type(schema), schema, schemas, depth)
+class Place(NamedTuple):
+    """Where in a value we are: how deep, and inside of which named schemas."""
+
+    depth: int = 0
+    within: frozenset[str] = frozenset()
 
 
-def _merged(parts: list[Any], schemas: Schemas, depth: int) -> Any:
-    """What several schemas want at once."""
-    made = [_make(each, schemas, depth + 1) for each in parts if each]
-    if made and all(isinstance(each, dict) for each in made):
-        return {name: value for each in made for name, value in each.items()}
-    return made[0] if made else {}
+class Maker:
+    """Makes values for the schemas of a document.
+
+    What need not be there is left out where the document comes round to itself, and below `DEEP`: real documents lead
+    from each of their schemas to most of the others.
+    """
+
+    def __init__(self, schemas: Schemas) -> None:
+        self.schemas = schemas
+
+    def make(self, schema: Any, place: Place) -> Any:
+        if not isinstance(schema, Mapping):
+            return {}
+        if (reference := schema.get("$ref")) in place.within or place.depth > DEEPEST:
+            raise NoExample("the schema contains itself")
+        if reference is not None:
+            place = place._replace(within=place.within | {reference})
+        schema = self.schemas.resolve(schema)
+        for name in ("example", "default", "const"):
+            if name in schema:
+                return schema[name]
+        if examples := schema.get("examples"):
+            return examples[0]
+        if values := schema.get("enum"):
+            return values[0]
+        inner = place._replace(depth=place.depth + 1)
+        for name in ("oneOf", "anyOf"):
+            if choices := schema.get(name):
+                rest = {key: value for key, value in schema.items() if key != name}
+                return self._chosen(choices, rest if "properties" in rest else None, inner)
+        if parts := schema.get("allOf"):
+            rest = {key: value for key, value in schema.items() if key != "allOf"}
+            return self._merged([*parts, rest], inner)
+        return self._of_type(_type(schema), schema, inner)
+
+    def _chosen(self, choices: list[Any], rest: Any, place: Place) -> Any:
+        """The first choice that a value can be made for, null at last."""
+        last: NoExample | None = None
+        for choice in sorted(choices, key=lambda each: self.schemas.resolve(each).get("type") == "null"):
+            try:
+                return self.make(choice, place) if rest is None else self._merged([choice, rest], place)
+            except NoExample as exc:
+                last = exc
+        raise last or NoExample("there is nothing to choose")
+
+    def _merged(self, parts: list[Any], place: Place) -> Any:
+        """What several schemas want at once."""
+        made = [self.make(each, place) for each in parts if each]
+        if made and all(isinstance(each, dict) for each in made):
+            return {name: value for each in made for name, value in each.items()}
+        return made[0] if made else {}
+
+    def _of_type(self, kind: str, schema: Mapping[str, Any], place: Place) -> Any:
+        match kind:
+            case "object":
+                return self._object(schema, place)
+            case "array":
+                return self._array(schema, place)
+            case "integer" | "number":
+                return _number(kind, schema)
+            case "boolean":
+                return True
+            case "null":
+                return None
+        return _string(schema)
+
+    def _array(self, schema: Mapping[str, Any], place: Place) -> list[Any]:
+        least = schema.get("minItems", 0)
+        try:
+            return [self.make(schema.get("items", {}), place) for _ in range(max(least, 1))]
+        except NoExample:
+            if least:
+                raise
+            return []
+
+    def _object(self, schema: Mapping[str, Any], place: Place) -> dict[str, Any]:
+        value = {}
+        required = schema.get("required", ())
+        for name, each in schema.get("properties", {}).items():
+            if name not in required and place.depth > DEEP:
+                continue
+            if isinstance(each, Mapping) and self.schemas.resolve(each).get("writeOnly"):
+                continue
+            try:
+                value[name] = self.make(each, place)
+            except NoExample:
+                if name in required:
+                    raise
+        return value
 
 
 def _type(schema: Mapping[str, Any]) -> str:
@@ -79,43 +144,6 @@ def _type(schema: Mapping[str, Any]) -> str:
     if kind is None:
         kind = "object" if "properties" in schema else "array" if "items" in schema else "object"
     return str(kind)
-
-
-def _of_type(kind: str, schema: Mapping[str, Any], schemas: Schemas, depth: int) -> Any:
-    match kind:
-        case "object":
-            return _object(schema, schemas, depth)
-        case "array":
-            least = schema.get("minItems", 1)
-            if not least and depth >= DEEPEST:
-                return []
-            try:
-                return [_make(schema.get("items", {}), schemas, depth + 1) for _ in range(max(least, 1))]
-            except NoExample:
-                if least and "minItems" in schema:
-                    raise
-                return []
-        case "integer" | "number":
-            return _number(kind, schema)
-        case "boolean":
-            return True
-        case "null":
-            return None
-    return _string(schema)
-
-
-def _object(schema: Mapping[str, Any], schemas: Schemas, depth: int) -> dict[str, Any]:
-    value = {}
-    required = schema.get("required", ())
-    for name, each in schema.get("properties", {}).items():
-        if isinstance(each, Mapping) and schemas.resolve(each).get("writeOnly"):
-            continue
-        try:
-            value[name] = _make(each, schemas, depth + 1)
-        except NoExample:
-            if name in required:
-                raise
-    return value
 
 
 def _number(kind: str, schema: Mapping[str, Any]) -> int | float:

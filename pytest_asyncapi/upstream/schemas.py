@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import cached_property
 from typing import Any
+from urllib.parse import unquote
 
 from pytest_asyncapi.errors import UpstreamError
 
@@ -37,24 +39,29 @@ class Schemas:
 
     def _named(self, reference: str) -> Mapping[str, Any]:
         node: Any = self.document
-        for part in reference[2:].split("/"):
+        for part in unquote(reference[2:]).split("/"):
             name = part.replace("~1", "/").replace("~0", "~")
             try:
-                node = node[name]
-            except (KeyError, TypeError):
+                node = node[int(name)] if isinstance(node, list) else node[name]
+            except (LookupError, TypeError, ValueError):
                 raise UpstreamError(f"openapi: the reference {reference!r} leads nowhere.") from None
-        assert isinstance(node, Mapping)
+        if not isinstance(node, Mapping):
+            raise UpstreamError(f"openapi: the reference {reference!r} leads to {node!r}, which is no object.")
         return node
 
     def error(self, value: Any, schema: Mapping[str, Any]) -> str | None:
         """The schema's error about a value, with the place of it."""
-        root = {**self._modern(schema), "components": self._modern(self.document.get("components", {}))}
+        root = {**self._modern(schema), "components": self._components}
         errors = self._validator(root, format_checker=self._formats).iter_errors(value)
         found = min(errors, key=lambda each: len(each.absolute_path), default=None)
         if found is None:
             return None
         place = "".join(f"[{each}]" if isinstance(each, int) else f".{each}" for each in found.absolute_path)
         return f"is wrong at {place.lstrip('.')}: {found.message}" if place else f"is wrong: {found.message}"
+
+    @cached_property
+    def _components(self) -> Any:
+        return self._modern(self.document.get("components", {}))
 
     def _modern(self, node: Any) -> Any:
         """OpenAPI 3.0's `nullable` and boolean `exclusiveMinimum` as JSON Schema has them today."""
@@ -82,9 +89,7 @@ class Schemas:
         kind = schema.get("type")
         kinds = kind if isinstance(kind, list) else [kind]
         if "array" in kinds:
-            items = schema.get("items", {})
-            parts = texts if len(texts) > 1 else texts[0].split(",")
-            return [self.parse([each], items) for each in parts]
+            return [self.parse([each], schema.get("items", {})) for each in texts]
         text = texts[-1]
         if "string" not in kinds:
             for each in kinds:
