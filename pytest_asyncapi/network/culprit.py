@@ -15,6 +15,9 @@ _OTHERS = {
     "urllib3": "requests and urllib3 are not served by upstream (aiohttp, httpx and httpx2 are): use one of these in"
     " the app, or mock the call with the library `responses`.",
     "http": "http.client and urllib.request are not served by upstream (aiohttp, httpx and httpx2 are).",
+    "smtplib": "Mail is not served by upstream (aiohttp, httpx and httpx2 are).",
+    "websockets": "the package websockets is not served by upstream: those of aiohttp, httpx-ws and httpx2 are"
+    " (upstream.ws).",
     "asyncpg": "Ask for the fixture db or db_session: the app's connection then leads to the test database.",
     "psycopg": "Ask for the fixture db or db_session: the app's connection then leads to the test database.",
     "redis": "Ask for the fixture redis_cache: the app's Redis client then leads to the in-memory server.",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pytest_asyncapi.per_test import one_a_test
 from pytest_asyncapi.settings import Settings, settings_of
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ def allowed(settings: Settings) -> tuple[str, ...]:
     return (*settings.allow_hosts, *(host for host in servers if host))
 
 
-@pytest.fixture
+@one_a_test
 def _asyncapi_guard(request: pytest.FixtureRequest) -> Iterator[Guard]:
     """The guard of this test: the one that --block-network has put up already, or one for as long as the fixture
     lives."""
@@ -36,3 +37,4 @@ def _asyncapi_guard(request: pytest.FixtureRequest) -> Iterator[Guard]:
     with Guard(allowed(settings_of(request.node))) as guard:
         request.node.stash[GUARD] = guard
         yield guard
+        del request.node.stash[GUARD]  # a plugin may run the test again, with the same stash

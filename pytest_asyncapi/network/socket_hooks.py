@@ -11,20 +11,12 @@ import socket
 from types import ModuleType
 from typing import Any
 
+from pytest_asyncapi.compatibility import check
 from pytest_asyncapi.errors import ours
 from pytest_asyncapi.network import guard as guards
 from pytest_asyncapi.wire.patches import Patches
 
 __tracebackhide__ = ours
-
-PRIVATE_NAMES = {
-    "aiohttp.connector:TCPConnector._create_connection": "3.9 to 3.14",
-    "aiohttp.connector:TCPConnector._resolve_host": "3.9 to 3.14",
-    "httpcore:_backends.auto.AutoBackend.connect_tcp": "1.0.5 to 1.0.9",
-    "httpcore:_backends.sync.SyncBackend.connect_tcp": "1.0.5 to 1.0.9",
-    "httpcore2:_backends.auto.AutoBackend.connect_tcp": "2.16.2",
-    "httpcore2:_backends.sync.SyncBackend.connect_tcp": "2.16.2",
-}
 
 _patches: Patches | None = None
 
@@ -40,6 +32,8 @@ def install() -> None:
     patches.replace(socket, "getaddrinfo", _getaddrinfo)
     for name in ("gethostbyname", "gethostbyname_ex"):
         patches.replace(socket, name, _gethostbyname)
+    patches.replace(socket, "gethostbyaddr", _gethostbyaddr)
+    patches.replace(socket, "getnameinfo", _getnameinfo)
     patches.when_imported("asyncio.base_events", lambda module: _asyncio(patches, module))
     patches.when_imported("uvloop", lambda module: _uvloop(patches, module))
     patches.when_imported("aiohttp.connector", lambda module: _aiohttp(patches, module))
@@ -117,6 +111,24 @@ def _gethostbyname(original: Any) -> Any:
     return gethostbyname
 
 
+def _gethostbyaddr(original: Any) -> Any:
+    def gethostbyaddr(host: Any) -> Any:
+        if host != socket.gethostname():  # socket.getfqdn() asks for the name of this machine
+            _look_up(host)
+        return original(host)
+
+    return gethostbyaddr
+
+
+def _getnameinfo(original: Any) -> Any:
+    def getnameinfo(address: Any, flags: int) -> Any:
+        if not flags & socket.NI_NUMERICHOST:  # with it, nobody is asked
+            _look_up(address[0])
+        return original(address, flags)
+
+    return getnameinfo
+
+
 # -- event loops
 
 
@@ -131,9 +143,19 @@ def _loop_getaddrinfo(original: Any) -> Any:
     return getaddrinfo
 
 
+def _loop_getnameinfo(original: Any) -> Any:
+    async def getnameinfo(self: Any, sockaddr: Any, flags: int = 0) -> Any:
+        if not flags & socket.NI_NUMERICHOST:
+            _look_up(sockaddr[0])
+        return await original(self, sockaddr, flags)
+
+    return getnameinfo
+
+
 def _asyncio(patches: Patches, module: ModuleType) -> None:
-    # socket.getaddrinfo would refuse too, but in a worker thread, where the line of the app is not on the stack
+    # those of the socket module would refuse too, but in a worker thread, where the line of the app is not on the stack
     patches.replace(module.BaseEventLoop, "getaddrinfo", _loop_getaddrinfo)
+    patches.replace(module.BaseEventLoop, "getnameinfo", _loop_getnameinfo)
 
 
 def _uvloop(patches: Patches, module: ModuleType) -> None:
@@ -158,12 +180,14 @@ def _uvloop(patches: Patches, module: ModuleType) -> None:
     patches.replace(module.Loop, "create_connection", create_connection)
     patches.replace(module.Loop, "create_datagram_endpoint", create_datagram_endpoint)
     patches.replace(module.Loop, "getaddrinfo", _loop_getaddrinfo)
+    patches.replace(module.Loop, "getnameinfo", _loop_getnameinfo)
 
 
 # -- HTTP clients
 
 
 def _aiohttp(patches: Patches, connector: ModuleType) -> None:
+    check("aiohttp")
     def create_connection(original: Any) -> Any:
         async def _create_connection(self: Any, req: Any, traces: Any, timeout: Any) -> Any:
             url = req.proxy or req.url
@@ -187,6 +211,7 @@ def _aiohttp(patches: Patches, connector: ModuleType) -> None:
 
 
 def _httpcore(patches: Patches, core: ModuleType) -> None:
+    check(core.__name__)
     def connect_tcp_async(original: Any) -> Any:
         async def connect_tcp(self: Any, host: str, port: int, *args: Any, **kwargs: Any) -> Any:
             _pass("a connection to", host, port)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import http.client
 import select
+import smtplib
 import socket
 import sys
 import urllib.request
@@ -21,7 +22,6 @@ from redis.backoff import NoBackoff
 
 from pytest_asyncapi.errors import BlockedConnection
 from pytest_asyncapi.network import Guard
-from pytest_asyncapi.wire.hosts import Hosts, is_loopback
 
 NO_RETRY = Retry(NoBackoff(), 0)
 LOOPS = {"asyncio": asyncio.new_event_loop}
@@ -91,6 +91,31 @@ async def getaddrinfo(host, port):
 
 async def gethostbyname(host, port):
     socket.gethostbyname("localhost")
+
+
+async def gethostbyaddr(host, port):
+    socket.gethostbyaddr(host)
+
+
+async def getfqdn(host, port):
+    socket.getfqdn("elsewhere.example.com")
+
+
+async def getnameinfo(host, port):
+    socket.getnameinfo((host, port), 0)
+
+
+async def loop_getnameinfo(host, port):
+    await asyncio.get_running_loop().getnameinfo((host, port))
+
+
+async def mail(host, port):
+    smtplib.SMTP(host, port)
+
+
+async def connected_datagrams(host, port):
+    with socket.socket(type=socket.SOCK_DGRAM) as sock:
+        sock.connect((host, port))
 
 
 async def urllib_request(host, port):
@@ -182,6 +207,12 @@ WAYS = [
     datagram_message,
     getaddrinfo,
     gethostbyname,
+    gethostbyaddr,
+    getfqdn,
+    getnameinfo,
+    loop_getnameinfo,
+    mail,
+    connected_datagrams,
     urllib_request,
     http_client,
     open_connection,
@@ -232,6 +263,9 @@ def test_the_loopback_unix_sockets_and_allowed_hosts_pass(loop, listener, tmp_pa
             writer.close()
             await writer.wait_closed()
         assert await asyncio.get_running_loop().getaddrinfo(None, 80)
+        assert socket.getfqdn()
+        assert socket.getnameinfo(("192.0.2.1", 80), socket.NI_NUMERICHOST | socket.NI_NUMERICSERV)
+        assert await asyncio.get_running_loop().getnameinfo(("192.0.2.1", 80), socket.NI_NUMERICHOST)
         left, right = socket.socketpair()
         left.close()
         right.close()
@@ -323,6 +357,19 @@ def test_clients_that_upstream_does_not_serve_are_told_so():
     assert "http.client and urllib.request are not served by upstream" in words(with_urllib)
 
 
+def test_mail_is_told_so():
+    assert "Mail is not served by upstream" in words(lambda: smtplib.SMTP("mail.example.com", 25))
+
+
+async def test_the_package_websockets_is_told_so():
+    websockets = pytest.importorskip("websockets")
+
+    with Guard() as guard, pytest.raises(BlockedConnection):
+        await websockets.connect("wss://feed.example.com/")
+
+    assert "the package websockets is not served by upstream: those of aiohttp" in guard.blocked[0].message
+
+
 def test_requests_is_told_so():
     requests = pytest.importorskip("requests")
 
@@ -341,32 +388,3 @@ async def test_databases_are_told_the_fixture():
 
     assert "Ask for the fixture db or db_session" in guard.blocked[0].message
     assert "Ask for the fixture redis_cache" in guard.blocked[1].message
-
-
-# -- hosts
-
-
-@pytest.mark.parametrize(
-    ("host", "expected"),
-    [
-        ("localhost", True),
-        ("app.localhost", True),
-        ("127.8.9.1", True),
-        ("::1", True),
-        ("::ffff:127.0.0.1", True),
-        ("0.0.0.0", True),
-        ("10.0.0.1", False),
-        ("example.com", False),
-        ("127.example.com", False),
-        ("", False),
-    ],
-)
-def test_what_is_the_loopback(host, expected):
-    assert is_loopback(host) is expected
-
-
-def test_allowed_hosts_are_names_patterns_addresses_and_networks():
-    hosts = Hosts(["Minio.local.", "*.example.com", "10.0.0.0/8", "[2001:db8::1]"])
-
-    allowed = ["minio.local", "a.example.com", "10.1.2.3", "2001:db8::1"]
-    assert [host for host in [*allowed, "example.com", "11.0.0.1", "2001:db8::2", "evil"] if host in hosts] == allowed
