@@ -51,10 +51,12 @@ class ServerConnection(asyncio.Protocol):
             return
         self.parser.feed(data)
         try:
-            request = self.parser.next_request()
+            self._read()
         except BadRequest as exc:
             self.fail(_not_http(exc))
-            return
+
+    def _read(self) -> None:
+        request = self.parser.next_request()
         if request is not None:
             self._asked_to_continue = False
             self.serve(request)
