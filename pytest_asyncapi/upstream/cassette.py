@@ -16,6 +16,7 @@ from pytest_asyncapi.errors import CassetteError
 from pytest_asyncapi.masking import SECRETS, Masker
 from pytest_asyncapi.upstream import documents, real
 from pytest_asyncapi.upstream.effects import Callback
+from pytest_asyncapi.upstream.fault import Fault
 from pytest_asyncapi.upstream.replies import Reply
 
 if TYPE_CHECKING:
@@ -134,13 +135,15 @@ class Cassette(Callback):
 
     # -- recording
 
-    async def _answer(self, request: Request) -> Reply:
+    async def _answer(self, request: Request) -> Reply | Fault:
         return self._replay(request) or self._keep(request, await real.fetch(self.upstream, request))
 
-    def call_now(self, request: Request) -> Reply:
+    def call_now(self, request: Request) -> Reply | Fault:
         return self._replay(request) or self._keep(request, real.fetch_now(self.upstream, request))
 
-    def _keep(self, request: Request, reply: Reply) -> Reply:
+    def _keep(self, request: Request, reply: Reply | Fault) -> Reply | Fault:
+        if isinstance(reply, Fault):
+            return reply
         headers = [pair for pair in self._mask.headers(request.raw_headers) if pair[0].lower() not in real.HOP_BY_HOP]
         asked = self._key(request)
         body: Entry = {name: asked.pop(name) for name in ("text", "base64") if name in asked}

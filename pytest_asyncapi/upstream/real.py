@@ -1,17 +1,20 @@
 """A request sent to the real service after all, for a recording or a route that passes through.
 
 It is sent by httpx2 (or httpx), whichever client the app used, with the app's own headers; what comes back is kept as
-it travelled: compressed, with every header.
+it travelled: compressed, with every header. Where that fails, the app gets the exception of its own client.
 """
 
 from __future__ import annotations
 
 import importlib
+import socket
+import ssl
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from pytest_asyncapi.upstream.active import real_network
 from pytest_asyncapi.upstream.effects import Callback
+from pytest_asyncapi.upstream.fault import Fault, faults
 from pytest_asyncapi.upstream.replies import Reply
 
 if TYPE_CHECKING:
@@ -43,30 +46,61 @@ def _options() -> dict[str, Any]:
     }
 
 
-async def fetch(upstream: Upstream, request: Request) -> Reply:
-    """What the real service answers."""
+async def fetch(upstream: Upstream, request: Request) -> Reply | Fault:
+    """What the real service answers, or how it fails."""
     library = httpx_library()
-    with upstream.outside(request.host), real_network():
-        async with library.AsyncClient(**_options()) as client:
-            sent = client.build_request(request.method, request.url, content=request.content)
-            sent.headers = library.Headers(_sent_headers(request))
-            response = await client.send(sent, stream=True)
-            body = b"".join([chunk async for chunk in response.aiter_raw()])
-            await response.aclose()
+    try:
+        with upstream.outside(request.host), real_network():
+            async with library.AsyncClient(**_options()) as client:
+                sent = client.build_request(request.method, request.url, content=request.content)
+                sent.headers = library.Headers(_sent_headers(request))
+                response = await client.send(sent, stream=True)
+                body = b"".join([chunk async for chunk in response.aiter_raw()])
+                await response.aclose()
+    except library.TransportError as exc:
+        return _fault(library, exc)
     return _reply(response, body)
 
 
-def fetch_now(upstream: Upstream, request: Request) -> Reply:
+def fetch_now(upstream: Upstream, request: Request) -> Reply | Fault:
     """The same for a sync client."""
     library = httpx_library()
-    client = library.Client(**_options())
-    with upstream.outside(request.host), real_network(), client:
-        sent = client.build_request(request.method, request.url, content=request.content)
-        sent.headers = library.Headers(_sent_headers(request))
-        response = client.send(sent, stream=True)
-        body = b"".join(response.iter_raw())
-        response.close()
+    try:
+        with upstream.outside(request.host), real_network(), library.Client(**_options()) as client:
+            sent = client.build_request(request.method, request.url, content=request.content)
+            sent.headers = library.Headers(_sent_headers(request))
+            response = client.send(sent, stream=True)
+            body = b"".join(response.iter_raw())
+            response.close()
+    except library.TransportError as exc:
+        return _fault(library, exc)
     return _reply(response, body)
+
+
+def _fault(library: Any, error: BaseException) -> Fault:
+    """The failure of the real network, which is to reach the app as its own client's. Raises what is none."""
+    if isinstance(error, library.ConnectError):
+        cause: BaseException | None = error
+        while cause is not None:
+            if isinstance(cause, socket.gaierror):
+                return faults.dns
+            if isinstance(cause, ssl.SSLError):
+                return faults.tls
+            cause = cause.__cause__ or cause.__context__
+    for kind, fault in _FAULTS.items():
+        if isinstance(error, getattr(library, kind)):
+            return fault
+    raise error
+
+
+_FAULTS = {
+    "ConnectError": faults.refused,
+    "ConnectTimeout": faults.connect_timeout,
+    "ReadTimeout": faults.read_timeout,
+    "WriteTimeout": faults.write_timeout,
+    "NetworkError": faults.reset,
+    "RemoteProtocolError": faults.disconnect,
+}
 
 
 def _sent_headers(request: Request) -> list[tuple[str, str]]:
@@ -92,7 +126,7 @@ class PassThrough(Callback):
         super().__init__(self._fetch)
         self.upstream = upstream
 
-    async def _fetch(self, request: Request) -> Reply:
+    async def _fetch(self, request: Request) -> Reply | Fault:
         return await fetch(self.upstream, request)
 
     def call_now(self, request: Request) -> Any:

@@ -6,14 +6,19 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import socket
+import ssl
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 
+import aiohttp
+import httpcore
+import httpx
 import httpx2
 import pytest
 
 from pytest_asyncapi.errors import CassetteError, UnmatchedRequest
-from pytest_asyncapi.upstream import Upstream
+from pytest_asyncapi.upstream import Upstream, faults, real
 
 GZIPPED = gzip.compress(b'{"hello": "world"}')
 
@@ -67,9 +72,9 @@ def service():
 def recording(service):
     """A router that treats the service as one far away."""
 
-    def open_upstream(**options):
+    def open_upstream(*, host=None, **options):
         upstream = Upstream(**options)
-        upstream._addresses.add(("127.0.0.1", service.server_port))
+        upstream._addresses.add(host or ("127.0.0.1", service.server_port))
         return upstream
 
     return open_upstream
@@ -302,6 +307,54 @@ def test_wrong_arguments_are_refused(tmp_path):
         Upstream().cassette(tmp_path / "c.json", match=("verb",), record="new")
     with pytest.raises(CassetteError, match="record='some' is none of none, new, all"):
         Upstream().cassette(tmp_path / "c.json", record="some")
+
+
+async def test_a_service_that_fails_is_the_clients_own_failure_and_is_not_recorded(http, recording, tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+    file = tmp_path / "c.json"
+    with recording(record="new", host=("127.0.0.1", port)) as upstream:
+        upstream.cassette(file)
+        with pytest.raises((aiohttp.ClientConnectorError, httpx.ConnectError, httpx2.ConnectError)) as caught:
+            await http.request("GET", f"http://127.0.0.1:{port}/")
+
+    assert type(caught.value).__module__.partition(".")[0] == http.name
+    assert upstream.calls.last.outcome == "faults.refused"
+    assert json.loads(file.read_text())["calls"] == []
+
+
+@pytest.mark.parametrize(
+    ("cause", "fault"),
+    [
+        (socket.gaierror(-2, "Name or service not known"), faults.dns),
+        (ssl.SSLCertVerificationError(1, "certificate verify failed"), faults.tls),
+        (OSError(111, "refused"), faults.refused),
+    ],
+    ids=repr,
+)
+def test_why_there_was_no_connection(cause, fault):
+    error = httpx.ConnectError("no")
+    error.__cause__ = httpcore.ConnectError("no")
+    error.__cause__.__context__ = cause
+
+    assert real._fault(httpx, error) is fault
+
+
+@pytest.mark.parametrize(
+    ("error", "fault"),
+    [
+        (httpx.ConnectTimeout, faults.connect_timeout),
+        (httpx.ReadTimeout, faults.read_timeout),
+        (httpx.WriteTimeout, faults.write_timeout),
+        (httpx.ReadError, faults.reset),
+        (httpx.WriteError, faults.reset),
+        (httpx.RemoteProtocolError, faults.disconnect),
+    ],
+)
+def test_what_else_may_fail(error, fault):
+    assert real._fault(httpx, error("it failed")) is fault
+    with pytest.raises(httpx.UnsupportedProtocol):
+        real._fault(httpx, httpx.UnsupportedProtocol("gopher"))
 
 
 async def test_a_route_passes_through(http, service):
