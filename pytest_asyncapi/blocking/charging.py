@@ -7,6 +7,7 @@ recorded evidence of one slice and keeps what the code itself did. It is a pure 
 All times are nanoseconds.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 
@@ -64,13 +65,15 @@ class Rules:
     kernel: bool = True  # Linux's counters are there
 
 
-def charge(base: Point, started: int, looks: list[Look], end: Point, rules: Rules, *, collected: int = 0) -> Charge:
+def charge(
+    base: Point, started: int, looks: list[Look], end: Point, rules: Rules, *, collections: Sequence[int] = ()
+) -> Charge:
     """Charge the slice that began at `started` and ended at `end`.
 
     `base` are the counters at the start of the slice, or up to a few milliseconds before it: what then may belong to
-    earlier slices is not charged. `collected` is the wall time of long garbage collections in the slice.
+    earlier slices is not charged. `collections` are the CPU times of the long garbage collections in the slice.
     """
-    verdict = Charge(wall=end.time - started, collecting=collected)
+    verdict = Charge(wall=end.time - started, collecting=sum(collections))
     slack = max(0, started - base.time)
     before: Point = Point(max(base.time, started), base.cpu, base.queued, base.switches, base.watch_switches)
     known: Look | None = None  # the last look
@@ -109,32 +112,49 @@ def charge(base: Point, started: int, looks: list[Look], end: Point, rules: Rule
         elif verdict.shares:
             last = verdict.shares[-1]
             verdict.shares[-1] = (last[0] + share[0], last[1] + share[1])
-    if collected and verdict.wall:
-        # The pauses are wall time: scale them by the share of a core that the slice had.
-        pause = int(collected * min(1.0, verdict.cpu / verdict.wall))
-        verdict.cpu = max(0, verdict.cpu - pause)
+    verdict.cpu = max(0, verdict.cpu - _not_its_own(collections, verdict.cpu))
     return verdict
+
+
+def _not_its_own(collections: Sequence[int], cpu: int) -> int:
+    """How much of the collecting is not the slice's doing.
+
+    A collection strikes whoever happens to allocate next. But a slice that works and sees several of them has made the
+    objects itself: all but the longest are the price of its work.
+    """
+    whole = sum(collections)
+    if len(collections) >= 3 and (cpu - whole) * 4 >= whole:
+        return max(collections)
+    return whole
 
 
 def _confirmed(off: int, before: Point, look: Look | None, known: Look | None, point: Point, rules: Rules) -> int:
     """How much of the time off the CPU was a wait of the slice's own."""
     if off <= 0:
         return 0
+    long_unseen = look.late > 3 * rules.switch_interval if look is not None else off > 3 * rules.switch_interval
+    if rules.kernel and long_unseen and _held_the_gil(off, before, point, rules):
+        return off
     if not rules.kernel or (look is not None and look.blocked is None):
         # The watchdog is the control experiment: where it came in time, nothing but the slice was slow.
         shown = look or known
         return off if shown is not None and shown.late < rules.tick * 0.4 else 0
     if look is None:
         return off if known is not None and known.blocked else 0
-    if look.late > 3 * rules.switch_interval:
-        # Long unseen: the GIL was held, or all of us were stopped or starved. A thread that waits for the GIL is given
-        # a core every switch interval. If the watchdog was, and the loop's thread was not, that one held the GIL in
-        # a wait. Stopped, neither is; in another thread's long C call, both are.
-        cycles = off / rules.switch_interval
-        watchdog_waited = point.watch_switches - before.watch_switches >= max(4.0, 0.2 * cycles)
-        loop_waited = point.switches - before.switches >= 0.25 * max(1.0, cycles)
-        if watchdog_waited and not loop_waited:
-            return off
+    if long_unseen:
         same = known is not None and bool(known.blocked) and known.place == look.place
         return off if look.blocked and same else 0
     return off if look.blocked else 0
+
+
+def _held_the_gil(off: int, before: Point, point: Point, rules: Rules) -> bool:
+    """Whether the loop's thread waited with the GIL, for which the watchdog waited meanwhile.
+
+    Long unseen: the GIL was held, or all of us were stopped or starved. A thread that waits for the GIL is given a core
+    every switch interval. If the watchdog was, and the loop's thread was not, that one held the GIL in a wait. Stopped,
+    neither is; in another thread's long C call, both are.
+    """
+    cycles = off / rules.switch_interval
+    watchdog_waited = point.watch_switches - before.watch_switches >= max(4.0, 0.2 * cycles)
+    loop_waited = point.switches - before.switches >= 0.4 * max(1.0, cycles)
+    return watchdog_waited and not loop_waited

@@ -211,7 +211,7 @@ class Detector:
             Point(end, thread_time(), queued, switches, watchdog.switches()),
             base,
             list(slot.looks) if slot.looked_at == start else [],
-            sum(took for when, took in slot.collections if when > start),
+            [took for when, took in slot.collections if when > start],
             slot.scope[1] if slot.scope is not None and slot.scope[0] >= start else None,
             slot.name,
             Rules(watchdog.tick, int(sys.getswitchinterval() * 1e9), slot.kernel.has_counters),

@@ -30,7 +30,7 @@ class Slice:
     end: Point
     base: Point
     taken: list[tuple[Look, Stack, Any]]  # (counters, stack, ASGI scope)
-    collected: int
+    collections: list[int]  # CPU nanoseconds of each long one
     scope: Any  # of the last request that began in it
     thread: str
     rules: Rules
@@ -47,7 +47,7 @@ class Slice:
                 changes["watch_switches"] = look.watch_switches or end.watch_switches
             looks.append(dataclasses.replace(look, **changes))
             self.places.append(place)
-        verdict = charge(self.base, self.start, looks, self.end, self.rules, collected=self.collected)
+        verdict = charge(self.base, self.start, looks, self.end, self.rules, collections=self.collections)
         verdict.cpu = int(verdict.cpu / _tracing())
         return verdict
 

@@ -75,7 +75,7 @@ class Slot:
                 self.timer = Timer()
         self.looks: list[tuple[Look, Any, Any]] = []  # (evidence, stack, scope)
         self.looked_at = 0  # the start of the slice that the looks belong to
-        self.collections: list[tuple[int, int]] = []  # (when it ended, how long it took)
+        self.collections: list[tuple[int, int]] = []  # (when it ended, its CPU time)
         self.scope: tuple[int, Any] | None = None  # the last request that began in this thread, and when
         self.named: list[Any] = []  # the named calls of the slice that began at `named_at`
         self.named_at = 0
@@ -239,21 +239,22 @@ class Slices:
             self.close_slot(slot)
 
 
-def _watch_collections(clock: Callable[[], int] = time.perf_counter_ns) -> Callable[[str, dict[str, int]], None]:
+def _watch_collections(
+    clock: Callable[[], int] = time.perf_counter_ns, cpu_clock: Callable[[], int] = time.thread_time_ns
+) -> Callable[[str, dict[str, int]], None]:
     """A callback of the garbage collector that notes the long collections of a slice. Most are short: it is quick."""
     began = 0
 
     def collecting(phase: str, info: dict[str, int]) -> None:
         nonlocal began
         if phase == "start":
-            began = clock()
+            began = cpu_clock()
             return
-        now = clock()
-        took = now - began
+        took = cpu_clock() - began
         if took > _LONG_COLLECTION:
             slot: Slot | None = getattr(_local, "slot", None)
             if slot is not None and slot.handle is not None:
-                slot.collections.append((now, took))
+                slot.collections.append((clock(), took))
 
     return collecting
 

@@ -48,6 +48,7 @@ class Watchdog:
         self._thread: threading.Thread | None = None
         self._kernel: Thread | None = None
         self._stopping = False
+        self._ready = threading.Event()
         self._poll: Any = None
         self._wake: tuple[int, int] | None = None
         self.failure: str | None = None
@@ -87,6 +88,13 @@ class Watchdog:
             self._poll.register(self._wake[0], select.EPOLLIN)
         self._thread = threading.Thread(target=self._watch, name="asyncapi-blocking-watchdog", daemon=True)
         self._thread.start()
+        # The first slice may hold the GIL from its start: the thread must be in its wait by then.
+        self._ready.wait(1)
+        for _ in range(50):
+            kernel = self._kernel
+            if kernel is None or kernel.blocked() is not False:
+                break
+            time.sleep(0.0002)
 
     def stop(self) -> None:
         self._stopping = True
@@ -113,6 +121,7 @@ class Watchdog:
         self, clock: Callable[[], int] = time.perf_counter_ns, sleep: Callable[[float], None] = time.sleep
     ) -> None:
         self._kernel = kernel = Thread()
+        self._ready.set()
         try:
             while not self._stopping:
                 if self._poll is not None:

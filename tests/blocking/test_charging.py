@@ -81,6 +81,22 @@ def test_a_wait_that_holds_the_gil_is_charged():
     assert verdict.waiting == 100 * MS
 
 
+def test_a_wait_that_holds_the_gil_is_charged_though_its_look_was_not_finished():
+    """The slice ended between the stack and the counters: nothing tells whether the thread was in a system call."""
+    looks = [look(100, 0, late=90, blocked=None, watch_switches=19, switches=6)]
+
+    verdict = charge(point(0), 0, looks, point(100, 0, watch_switches=20, switches=6), RULES)
+
+    assert verdict.waiting == 100 * MS
+
+
+def test_a_wait_that_holds_the_gil_is_charged_though_nobody_looked():
+    """The watchdog got the GIL, and lost it before it had the stack."""
+    verdict = charge(point(0), 0, [], point(100, 0, watch_switches=20, switches=3), RULES)
+
+    assert verdict.waiting == 100 * MS
+
+
 def test_anothers_c_call_with_the_gil_is_not_charged():
     """Both threads asked for the GIL all the time: a third one had it."""
     looks = [look(100, 0, late=90, blocked=False, watch_switches=19, switches=19)]
@@ -104,20 +120,33 @@ def test_a_starting_thread_is_no_wait():
     assert charge(point(0), 0, looks, point(60, 1), RULES).total == 1 * MS
 
 
-def test_garbage_collection_is_taken_off():
+def test_a_garbage_collection_is_taken_off():
     looks = [look(50, 50, blocked=False)]
 
-    verdict = charge(point(0), 0, looks, point(100, 100), RULES, collected=80 * MS)
+    verdict = charge(point(0), 0, looks, point(100, 100), RULES, collections=[80 * MS])
 
     assert parts(verdict) == {"wall": 100, "cpu": 20, "collecting": 80}
 
 
-def test_garbage_collection_on_a_busy_machine_is_taken_off_by_the_share_of_the_core():
+def test_on_a_busy_machine_too_only_the_cpu_time_of_a_collection_is_taken_off():
     looks = [look(50, 25, queued=25, blocked=False)]
 
-    verdict = charge(point(0), 0, looks, point(100, 50, queued=50), RULES, collected=80 * MS)
+    verdict = charge(point(0), 0, looks, point(100, 50, queued=50), RULES, collections=[40 * MS])
 
     assert verdict.cpu == 10 * MS
+
+
+@pytest.mark.parametrize(
+    ("collections", "cpu"),
+    [([20, 20, 20], 80), ([20, 20], 60), ([30, 30, 30], 10)],
+    ids=["many in a slice that works", "two", "of a slice that does nothing else"],
+)
+def test_many_collections_in_a_slice_that_works_are_of_its_own_making(collections, cpu):
+    looks = [look(50, 50, blocked=False)]
+
+    verdict = charge(point(0), 0, looks, point(100, 100), RULES, collections=[each * MS for each in collections])
+
+    assert verdict.cpu == cpu * MS
 
 
 def test_what_earlier_slices_used_is_not_charged():
