@@ -22,6 +22,10 @@ class ConfigurationError(AsyncAPIError):
     """A setting, an option or an argument of ours has a value that it cannot have. The message lists the valid ones."""
 
 
+class IncompatibleLibrary(AsyncAPIError):
+    """A library lacks a private name that our hooks lean on. The message names the versions that have it."""
+
+
 # ---- client
 class ClientError(AsyncAPIError):
     """The base of what the ASGI client raises."""

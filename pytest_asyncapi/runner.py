@@ -30,17 +30,6 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")
 
-PRIVATE_NAMES = {
-    # the item behind a fixture of a wider scope, whose `request.node` is the class, the module or the session
-    "_pytest.fixtures:FixtureRequest.__init__": "pytest 8.4 to 9.2: keeps the item as `_pyfuncitem`",
-    # which fixture asked for this one, for messages
-    "_pytest.fixtures:FixtureRequest._iter_chain": "pytest 8.4 to 9.2",
-    # the loop scope of a fixture of pytest-asyncio, for a note on its failure; read with a default
-    "pytest_asyncio.plugin:_make_asyncio_fixture_function": "pytest-asyncio 1.2 to 1.5: sets `_loop_scope`",
-    # which definition of a fixture a test gets, to know the loop that a cached one lives in
-    "_pytest.fixtures:FuncFixtureInfo.name2fixturedefs": "pytest 8.4 to 9.2: `item._fixtureinfo`",
-}
-
 _WIDE = pytest.StashKey[dict[Any, tuple[Runner, str]]]()
 
 
@@ -144,6 +133,9 @@ def hand_over(fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest
     if not getattr(func, _ASYNC, False):
         return
     original = _original(func)
+    from pytest_asyncapi.compatibility import check
+
+    check("pytest")
     item = request._pyfuncitem
     name = (request.fixturename or original.__name__).removeprefix("asyncapi_")
     _refuse_in_a_running_test(name)

@@ -13,9 +13,6 @@ import threading
 import time
 from typing import Any
 
-# "_PyRuntime" is CPython's own global; the condition variable of the GIL lies inside of it (3.11 to 3.15).
-PRIVATE_NAMES = {"ctypes:pythonapi._PyRuntime": "CPython 3.11 to 3.15"}
-
 LINUX = sys.platform == "linux"
 _FUTEX = {"x86_64": b"202", "aarch64": b"98", "riscv64": b"98"}.get(os.uname().machine if LINUX else "", b"")
 

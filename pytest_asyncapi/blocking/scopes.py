@@ -26,11 +26,6 @@ _TARGETS: dict[str, tuple[tuple[str, str], ...]] = {
     "uvicorn.protocols.http.h11_impl": (("RequestResponseCycle", "run_asgi"),),
     "uvicorn.protocols.http.httptools_impl": (("RequestResponseCycle", "run_asgi"),),
 }
-PRIVATE_NAMES = {
-    "uvicorn.protocols.http.h11_impl:RequestResponseCycle.run_asgi": "uvicorn 0.30 to 0.40",
-    "uvicorn.protocols.http.httptools_impl:RequestResponseCycle.run_asgi": "uvicorn 0.30 to 0.40",
-}
-
 
 # The test that runs now, and, in the context of a request, the test that sent it.
 CURRENT_TEST: list[str | None] = [None]

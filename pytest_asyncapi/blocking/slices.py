@@ -19,14 +19,11 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_asyncapi.blocking.charging import Look, Point
 from pytest_asyncapi.blocking.kernel import LINUX, Thread, Timer
+from pytest_asyncapi.compatibility import check
 
 if TYPE_CHECKING:
     from pytest_asyncapi.blocking.watchdog import Watchdog
 
-PRIVATE_NAMES = {
-    "asyncio.events:Handle._run": "CPython 3.11 to 3.15",
-    "asyncio.events:_get_running_loop": "CPython 3.11 to 3.15",
-}
 _LONG_COLLECTION = 5_000_000  # shorter ones are the allocator's own price
 
 # The wrappers' code: a stack ends where its slice began.
@@ -140,6 +137,7 @@ class Slices:
     # ---- the patch
 
     def install(self, limit: int) -> None:
+        check("Python")
         # Everything the wrapper reads stands in this closure: freezegun rewrites the clocks that modules hold.
         clock = time.perf_counter_ns
         thread_time = time.thread_time_ns

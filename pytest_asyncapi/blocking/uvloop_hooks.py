@@ -12,9 +12,6 @@ from typing import Any
 
 from pytest_asyncapi.blocking.slices import ROOTS, Slices
 
-# Public names of uvloop.Loop; that they can be set on the class, and are looked up there, is not promised.
-PRIVATE_NAMES = {"uvloop:Loop.call_soon": "uvloop 0.21 to 0.23"}
-
 _SOON = ("call_soon", "call_soon_threadsafe")
 _LATER = ("call_later", "call_at")
 _DESCRIPTORS = ("add_reader", "add_writer", "add_signal_handler")

@@ -11,11 +11,10 @@ from __future__ import annotations
 
 import asyncio
 import weakref
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from pytest_asyncapi.cache.versions import explain
-from pytest_asyncapi.errors import CacheError
+from pytest_asyncapi.compatibility import check
+from pytest_asyncapi.errors import IncompatibleLibrary
 from pytest_asyncapi.wire.patches import Patches
 
 if TYPE_CHECKING:
@@ -24,16 +23,6 @@ if TYPE_CHECKING:
 LIBRARIES = ("redis", "valkey")
 _ASYNC = ("Connection", "UnixDomainSocketConnection")
 _SYNC = ("Connection", "SSLConnection", "UnixDomainSocketConnection")
-
-PRIVATE_NAMES = {
-    f"{library}.{module}:{kind}._connect": versions
-    for library, versions in (("redis", "5.0 to 8.1"), ("valkey", "6.2"))
-    for module, kinds in (("asyncio.connection", _ASYNC), ("connection", _SYNC))
-    for kind in kinds
-} | {
-    "redis.asyncio.connection:ConnectionPool.make_connection": "5.0 to 8.1",
-    "valkey.asyncio.connection:ConnectionPool.make_connection": "6.2",
-}
 
 sandboxes: list[Sandbox] = []  # the last one serves; nested ones shadow one another
 _patches = Patches()
@@ -51,7 +40,7 @@ def enter(sandbox: Sandbox) -> None:
             for library in LIBRARIES:
                 _patches.when_imported(f"{library}.asyncio.connection", _hook_async)
                 _patches.when_imported(f"{library}.connection", _hook_sync)
-        except CacheError:
+        except IncompatibleLibrary:
             _patches.undo()
             raise
     sandboxes.append(sandbox)
@@ -64,21 +53,16 @@ def leave(sandbox: Sandbox) -> None:
 
 
 def _hook_async(module: Any) -> None:
+    check(module.__name__.partition(".")[0])
     for kind in _ASYNC:
-        _replace(module, kind, "_connect", _async_connect)
-    _replace(module, "ConnectionPool", "make_connection", _make_connection)
+        _patches.replace(getattr(module, kind), "_connect", _async_connect)
+    _patches.replace(module.ConnectionPool, "make_connection", _make_connection)
 
 
 def _hook_sync(module: Any) -> None:
+    check(module.__name__.partition(".")[0])
     for kind in _SYNC:
-        _replace(module, kind, "_connect", _sync_connect)
-
-
-def _replace(module: Any, kind: str, method: str, make: Callable[[Any], Any]) -> None:
-    owner = getattr(module, kind, None)
-    if owner is None or method not in vars(owner):
-        raise CacheError(explain(f"{module.__name__}.{kind} has no method {method}"))
-    _patches.replace(owner, method, make)
+        _patches.replace(getattr(module, kind), "_connect", _sync_connect)
 
 
 def _async_connect(real: Any) -> Any:

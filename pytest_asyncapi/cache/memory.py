@@ -17,26 +17,8 @@ from typing import Any
 from pytest_asyncapi.cache.link import Link
 from pytest_asyncapi.cache.resp import ErrorReply, Fields, Push, Status, encode
 from pytest_asyncapi.clock import state
+from pytest_asyncapi.compatibility import check
 from pytest_asyncapi.errors import CacheError
-
-PRIVATE_NAMES = {
-    "fakeredis._helpers:NoResponse": "2.40",
-    "fakeredis._helpers:SimpleError": "2.40",
-    "fakeredis._helpers:SimpleString": "2.40",
-    "fakeredis._socket._async:AsyncFakeSocket._async_blocking": "2.40",
-    "fakeredis._socket._base:BaseFakeSocket._process_command": "2.40",
-    "fakeredis._socket._base:BaseFakeSocket._decode_result": "2.40",
-    "fakeredis._socket._base:BaseFakeSocket._name_to_func": "2.40",
-    "fakeredis._socket._base:BaseFakeSocket.put_response": "2.40",
-    "fakeredis._socket._base:BaseFakeSocket.resume": "2.40",
-    "fakeredis._commands:SUPPORTED_COMMANDS": "2.40",
-    "fakeredis._socket._fakesocket:FakeSocket._auth": "2.40",
-    "fakeredis._socket._fakesocket:FakeSocket.client_getname": "2.40",
-    "fakeredis._socket._fakesocket:FakeSocket.getex": "2.40",
-    "fakeredis._socket._fakesocket:FakeSocket.hello": "2.40",
-    "fakeredis._socket._fakesocket:FakeSocket.setex": "2.40",
-    "fakeredis.model._client_info:ClientInfo.protocol_version": "2.40",
-}
 
 try:
     import redis.asyncio
@@ -53,6 +35,7 @@ except ImportError as error:
     from pytest_asyncapi.cache.versions import explain
 
     raise CacheError(explain(error)) from error
+check("fakeredis")
 
 
 # fakeredis has the text of Redis up to 6: "invalid expire time in set".

@@ -17,12 +17,6 @@ from pytest_asyncapi.cache.resp import Fields, Status
 NOT_PLAIN = object()
 OK = Status(b"OK")
 
-PRIVATE_NAMES = {
-    "fakeredis._core._database:Database.notify_watch": "2.40",
-    "fakeredis._core._database:Database.schedule_expiry": "2.40",
-    "fakeredis._core._database:Item": "2.40",
-}
-
 
 def get(db: Any, fields: Fields) -> Any:
     if len(fields) != 2:

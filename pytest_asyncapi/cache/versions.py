@@ -1,10 +1,10 @@
-"""The one error for libraries that are missing, too old or too new to hook."""
+"""The one error for libraries of the in-memory Redis that are missing, or that have moved what it imports."""
 
 from __future__ import annotations
 
 from importlib import metadata
 
-WORKS = "redis 5.0 to 8.1, fakeredis 2.40 (below 3), valkey 6"
+from pytest_asyncapi.compatibility import versions
 
 
 def explain(error: Exception | str) -> str:
@@ -16,9 +16,10 @@ def explain(error: Exception | str) -> str:
             f"redis_cache needs the package {package}, which is not installed: pip install 'pytest-asyncapi[redis]'"
             f" (installed: {found})"
         )
+    works = ", ".join(map(versions, ("redis", "fakeredis", "valkey")))
     return (
         f"the in-memory Redis cannot be put under the clients installed here ({found}): {error}.\n"
-        f"Versions that work: {WORKS}. Write: pip install 'pytest-asyncapi[redis]'"
+        f"Versions that work: {works}. Write: pip install 'pytest-asyncapi[redis]'"
     )
 
 

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from pytest_asyncapi.runner import LoopAnchor
 
 
-PRIVATE_NAMES = {"pytest_asyncio.plugin:_function_scoped_runner": "pytest-asyncio 1.2 to 1.5"}
-
 _CHECKED = pytest.StashKey[Any]()  # the app that was found to be one
 
 

@@ -18,11 +18,6 @@ from weakref import WeakSet
 
 from pytest_asyncapi.wire.patches import Patches
 
-PRIVATE_NAMES = {  # `_state` is an attribute of each client
-    "httpx._client:ClientState.UNOPENED": "httpx 0.28",
-    "httpx2._client:ClientState.UNOPENED": "httpx2 2.16",
-}
-
 _closed: WeakSet[Any] = WeakSet()
 _changing: set[int] = set()  # the watches whose app starts up or shuts down now
 _installed: set[int] = set()

@@ -13,13 +13,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pytest_asyncapi.client.transport import StreamBase
 
-PRIVATE_NAMES = {  # read from httpx 0.28 and httpx2 2.16
-    "httpx:Response._content": "httpx 0.28",
-    "httpx:Response._num_bytes_downloaded": "httpx 0.28",
-    "httpx2:Response._content": "httpx2 2.16",
-    "httpx2:Response._num_bytes_downloaded": "httpx2 2.16",
-}
-
 
 class QuickResponse:
     """The fast `aread()`, mixed into the library's `Response`."""

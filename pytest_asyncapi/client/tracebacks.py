@@ -9,7 +9,6 @@ from typing import Any
 _CLIENTS = {"httpx", "httpx2", "pytest_asyncapi", "uvicorn"}
 _LOOPS = {"anyio", "asyncio", "concurrent", "contextlib", "threading"}
 FRAMEWORKS = _CLIENTS | _LOOPS | {"starlette", "fastapi", "litestar", "quart", "django", "asgiref"}
-PRIVATE_NAMES = {"_pytest.nodes:Node._traceback_filter": "pytest 8.4 to 9.2"}
 _TASK_GROUPS = ("asyncio.taskgroups", "anyio._backends._asyncio")
 
 

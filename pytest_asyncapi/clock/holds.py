@@ -3,7 +3,6 @@
 For each, the function that starts the work and returns when it is done is wrapped while a clock runs, also in a
 library that is imported meanwhile.
 
-Everything that leans on private names stands in this module; the versions they were read from are beside them.
 """
 
 from __future__ import annotations
@@ -16,14 +15,8 @@ from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
 
+from pytest_asyncapi.compatibility import check
 from pytest_asyncapi.wire.patches import Patches
-
-PRIVATE_NAMES = {
-    "anyio._backends._asyncio:AsyncIOBackend.run_sync_in_worker_thread": "anyio 4.10 to 4.16",
-    "aiosqlite.core:Connection._execute": "aiosqlite 0.20 to 0.22",
-    "aiosqlite.core:Connection._connect": "aiosqlite 0.20 to 0.22",
-    "asyncpg.protocol.protocol:Protocol": "asyncpg 0.29 to 0.32",
-}
 
 IN_A_THREAD = "a call in a thread"
 IN_ANYIO = "a call in a thread of anyio"
@@ -81,6 +74,7 @@ class Holds:
         self._patches.undo()
 
     def _wrap_calls(self, module: ModuleType) -> None:
+        check(module.__name__.partition(".")[0])
         owner_name, methods, reason = _CALLS[module.__name__]
         owner = getattr(module, owner_name, None)
         for method in methods:

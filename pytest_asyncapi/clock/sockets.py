@@ -17,17 +17,12 @@ import termios
 from time import perf_counter
 from typing import Any
 
+from pytest_asyncapi.compatibility import check
 from pytest_asyncapi.wire.patches import Patches
 
 GRACE = 0.01  # real seconds after the last byte in which more may come
 SLICE = 0.005  # real seconds that a byte between two ends in this loop takes at most, or we look again
 
-
-PRIVATE_NAMES = {
-    "asyncio.selector_events:_SelectorSocketTransport.write": "Python 3.11 to 3.15",
-    "asyncio.selector_events:_SelectorSocketTransport.writelines": "Python 3.11 to 3.15",
-    "asyncio.selector_events:_SelectorDatagramTransport.sendto": "Python 3.11 to 3.15",
-}
 
 
 class Stream:
@@ -53,6 +48,7 @@ class Sockets:
     """The files that are registered in a loop's selector, besides the loop's own."""
 
     def __init__(self, loop: asyncio.SelectorEventLoop) -> None:
+        check("Python")
         self._loop = loop
         self._selector: Any = loop._selector  # type: ignore[attr-defined]
         self._own = {loop._ssock.fileno()}  # type: ignore[attr-defined]

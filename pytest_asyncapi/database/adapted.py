@@ -19,12 +19,6 @@ from pytest_asyncapi.database.greenlets import await_, greenlet_spawn
 from pytest_asyncapi.database.statements import Kind, asked_level, bearable, is_script, kind_of, split, split_sqlite
 from pytest_asyncapi.errors import SandboxError
 
-PRIVATE_NAMES = {
-    "aiosqlite.core:Connection._execute": "aiosqlite 0.20 to 0.22",
-    "aiosqlite.core:Connection._conn": "aiosqlite 0.20 to 0.22",
-    "psycopg:AsyncConnection.wait": "psycopg 3.2 and 3.3",
-}
-
 _HAS_DEFERRABLE = {
     "postgresql": "SELECT EXISTS (SELECT FROM pg_catalog.pg_constraint WHERE condeferrable)",
     "sqlite": "SELECT EXISTS (SELECT 1 FROM sqlite_master WHERE sql LIKE '%DEFERRABLE INITIALLY DEFERRED%')",

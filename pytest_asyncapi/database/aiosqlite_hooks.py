@@ -32,13 +32,6 @@ if TYPE_CHECKING:
 
 __tracebackhide__ = ours
 
-PRIVATE_NAMES = {
-    "aiosqlite.core:Connection._connect": "aiosqlite 0.20 to 0.22",
-    "aiosqlite.core:Connection._execute": "aiosqlite 0.20 to 0.22",
-    "aiosqlite.core:Connection._conn": "aiosqlite 0.20 to 0.22",
-    "aiosqlite.core:Connection._execute_insert": "aiosqlite 0.20 to 0.22",
-    "aiosqlite.core:Connection._execute_fetchall": "aiosqlite 0.20 to 0.22",
-}
 _BEGINS = re.compile(r"\s*(?:INSERT|UPDATE|DELETE|REPLACE)\b", re.I)  # what sqlite3 begins a transaction for
 _STATEMENTS = {"execute", "executemany", "_execute_insert", "_execute_fetchall"}
 _OWN = {"isolation_level", "autocommit", "factory", "uri"}  # of sqlite3.connect(): not for a connection that is shared

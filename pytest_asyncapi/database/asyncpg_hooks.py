@@ -23,22 +23,6 @@ from pytest_asyncapi.database.targets import MARK_QUERY, Address, Redirect, Targ
 if TYPE_CHECKING:
     from pytest_asyncapi.database.interception import Hooks
 
-PRIVATE_NAMES = {
-    "asyncpg.connect_utils:_connect": "asyncpg 0.29 to 0.32",
-    "asyncpg.connect_utils:_parse_connect_arguments": "asyncpg 0.29 to 0.32",
-    "asyncpg.protocol.protocol:BaseProtocol.bind_execute": "asyncpg 0.29 to 0.32",
-    "asyncpg.protocol.protocol:BaseProtocol.bind_execute_many": "asyncpg 0.29 to 0.32",
-    "asyncpg.protocol.protocol:BaseProtocol.bind": "asyncpg 0.29 to 0.32",
-    "asyncpg.protocol.protocol:BaseProtocol.execute": "asyncpg 0.29 to 0.32",
-    "asyncpg.protocol.protocol:BaseProtocol.prepare": "asyncpg 0.29 to 0.32",
-    "asyncpg.protocol.protocol:BaseProtocol.query": "asyncpg 0.29 to 0.32",
-    "asyncpg.protocol.protocol:BaseProtocol.close_statement": "asyncpg 0.29 to 0.32",
-    "asyncpg.protocol.protocol:BaseProtocol.close_portal": "asyncpg 0.29 to 0.32",
-    "asyncpg.protocol.protocol:BaseProtocol.copy_in": "asyncpg 0.29 to 0.32",
-    "asyncpg.protocol.protocol:BaseProtocol.copy_out": "asyncpg 0.29 to 0.32",
-    "asyncpg.connection:Connection._drop_local_statement_cache": "asyncpg 0.29 to 0.32",
-}
-
 
 class Opener:
     """How one `asyncpg.connect()` was called, so that it can be done again, in a sandbox or without."""

@@ -10,11 +10,6 @@ import asyncio
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-PRIVATE_NAMES = {
-    "asyncio:Task._fut_waiter": "Python 3.11 to 3.15",
-    "asyncio:Future._callbacks": "Python 3.11 to 3.15",
-}
-
 
 def awaits(waiting: asyncio.Task[Any] | None, awaited: asyncio.Task[Any] | None) -> bool:
     """Whether the first task cannot go on before the second ends, as far as asyncio knows."""

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Protocol
 
+from pytest_asyncapi.compatibility import check
 from pytest_asyncapi.database.targets import Direct, Redirect, route
 from pytest_asyncapi.errors import SandboxError
 
@@ -67,19 +68,23 @@ class Hooks:
     def refresh(self) -> None:
         """Hook what has been imported by now. A library that nobody has imported is not imported for this."""
         if "sqlalchemy" in sys.modules and "sqlalchemy" not in self._detach:
+            check("sqlalchemy")
             from pytest_asyncapi.database import queries, sqlalchemy_hooks
 
             self._detach["sqlalchemy"] = sqlalchemy_hooks.attach(self)
             self._detach["queries"] = queries.attach(self)
         if "asyncpg" in sys.modules and "asyncpg" not in self._detach:
+            check("asyncpg")
             from pytest_asyncapi.database import asyncpg_hooks
 
             self._detach["asyncpg"] = asyncpg_hooks.attach(self)
         if "psycopg" in sys.modules and "psycopg" not in self._detach:
+            check("psycopg")
             from pytest_asyncapi.database import psycopg_hooks
 
             self._detach["psycopg"] = psycopg_hooks.attach(self)
         if "aiosqlite" in sys.modules and "aiosqlite" not in self._detach:
+            check("aiosqlite")
             from pytest_asyncapi.database import aiosqlite_hooks
 
             self._detach["aiosqlite"] = aiosqlite_hooks.attach(self)

@@ -19,11 +19,6 @@ if TYPE_CHECKING:
     from sqlalchemy.ext.asyncio import AsyncEngine
     from sqlalchemy.pool import ConnectionPoolEntry
 
-PRIVATE_NAMES = {
-    "aiosqlite:Connection._execute": "aiosqlite 0.20 to 0.22: runs a function in the connection's thread",
-    "aiosqlite:Connection._conn": "aiosqlite 0.20 to 0.22: the sqlite3 connection",
-}
-
 _OWN = "_asyncapi_own"
 _template: sqlite3.Connection | None = None
 _records: WeakSet[ConnectionPoolEntry] = WeakSet()

@@ -28,14 +28,6 @@ if TYPE_CHECKING:
 
 __tracebackhide__ = ours
 
-PRIVATE_NAMES = {
-    "psycopg:AsyncConnection._get_connection_params": "psycopg 3.2 and 3.3",
-    "psycopg:Connection._get_connection_params": "psycopg 3.2 and 3.3",
-    "psycopg:AsyncConnection._connect_gen": "psycopg 3.2 and 3.3",
-    "psycopg:Connection._connect_gen": "psycopg 3.2 and 3.3",
-    "psycopg:Connection.wait": "psycopg 3.2 and 3.3",
-}
-
 _seat: ContextVar[raw.Seat | None] = ContextVar("pytest_asyncapi_database_psycopg_seat", default=None)
 _hooks: list[Hooks] = []
 _classes: tuple[Any, Any] = (AsyncConnection, Connection)

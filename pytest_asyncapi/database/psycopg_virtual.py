@@ -28,23 +28,6 @@ from pytest_asyncapi.errors import SandboxClosed, SandboxError, ours
 
 __tracebackhide__ = ours
 
-PRIVATE_NAMES = {
-    "psycopg:AsyncConnection.wait": "psycopg 3.2 and 3.3",
-    "psycopg:AsyncConnection._start_query": "psycopg 3.2 and 3.3",
-    "psycopg:AsyncConnection._check_intrans_gen": "psycopg 3.2 and 3.3",
-    "psycopg:AsyncConnection._check_connection_ok": "psycopg 3.2 and 3.3",
-    "psycopg:AsyncConnection._pipeline_nolock": "psycopg 3.2 and 3.3",
-    "psycopg:AsyncConnection._exec_command": "psycopg 3.2 and 3.3",
-    "psycopg:AsyncConnection._commit_gen": "psycopg 3.2 and 3.3",
-    "psycopg:AsyncConnection._rollback_gen": "psycopg 3.2 and 3.3",
-    "psycopg:AsyncCursor._execute_gen": "psycopg 3.2 and 3.3",
-    "psycopg:AsyncCursor._executemany_gen_pipeline": "psycopg 3.2 and 3.3",
-    "psycopg:AsyncCursor._executemany_gen_no_pipeline": "psycopg 3.2 and 3.3",
-    "psycopg:AsyncTransaction._enter_gen": "psycopg 3.2 and 3.3",
-    "psycopg:AsyncTransaction._exit_gen": "psycopg 3.2 and 3.3",
-    "psycopg:AsyncTransaction._pop_savepoint": "psycopg 3.2 and 3.3",
-    "psycopg._preparing:PrepareManager._should_discard": "psycopg 3.2 and 3.3",
-}
 _STATEMENT = ("query", "statement")  # how generators call what they run
 _FIRST_NAMES = itertools.count(1)
 

@@ -33,14 +33,6 @@ if TYPE_CHECKING:
     from pytest_asyncapi.database.interception import Hooks
     from pytest_asyncapi.database.sandbox import Links, RollbackSandbox
 
-PRIVATE_NAMES = {
-    "sqlalchemy.pool.base:_ConnectionRecord.get_connection": "SQLAlchemy 2.0.58 and 2.1.9",
-    "sqlalchemy.pool.base:_ConnectionRecord.close": "SQLAlchemy 2.0.58 and 2.1.9",
-    "sqlalchemy.pool.base:Pool._do_return_conn": "SQLAlchemy 2.0.58 and 2.1.9",
-    "sqlalchemy.pool.impl:StaticPool.connection": "SQLAlchemy 2.0.58 and 2.1.9",
-    "sqlalchemy.engine.default:DefaultDialect.connect": "SQLAlchemy 2.0.58 and 2.1.9",
-}
-
 _physical: ContextVar[bool] = ContextVar("pytest_asyncapi_database_physical", default=False)
 _peeking: ContextVar[bool] = ContextVar("pytest_asyncapi_database_peeking", default=False)
 _connect = Pool.connect

@@ -14,6 +14,7 @@ from base64 import b64encode
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from pytest_asyncapi.compatibility import check
 from pytest_asyncapi.errors import ours
 from pytest_asyncapi.upstream.active import current
 from pytest_asyncapi.upstream.fault import Fault
@@ -27,17 +28,10 @@ if TYPE_CHECKING:
 
 __tracebackhide__ = ours
 
-PRIVATE_NAMES = {
-    "aiohttp.connector:BaseConnector.connect": "3.9 to 3.14",
-    "aiohttp.connector:TCPConnector._create_connection": "3.9 to 3.14",
-    "aiohttp.client_proto:ResponseHandler.set_exception": "3.9 to 3.14",
-}
-"""Besides these, attributes of instances: ``BaseConnector._conns`` (the pool), ``BaseConnector._factory``, and
-``Payload._value``, the bytes of a body that is there as a whole."""
-
 
 def install(patches: Patches, connector: ModuleType) -> None:
     """Put the hooks in; `connector` is the module ``aiohttp.connector``."""
+    check("aiohttp")
 
     def hook_connect(original: Any) -> Any:
         async def connect(self: Any, req: Any, traces: Any, timeout: Any) -> Any:

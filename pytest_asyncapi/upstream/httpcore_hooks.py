@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Iterator
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from pytest_asyncapi.compatibility import check
 from pytest_asyncapi.errors import UpstreamError, ours
 from pytest_asyncapi.upstream.active import current
 from pytest_asyncapi.upstream.fault import Fault
@@ -25,25 +26,12 @@ if TYPE_CHECKING:
 
 __tracebackhide__ = ours
 
-PRIVATE_NAMES = {
-    f"{core}:{name}": versions
-    for core, versions in (("httpcore", "1.0.5 to 1.0.9"), ("httpcore2", "2.16.2"))
-    for name in (
-        "_backends.auto.AutoBackend.connect_tcp",
-        "_backends.anyio.AnyIOBackend.connect_tcp",
-        "_backends.sync.SyncBackend.connect_tcp",
-        "AsyncConnectionPool._assign_requests_to_connections",
-        "ConnectionPool._assign_requests_to_connections",
-    )
-}
-"""Besides these, attributes of pools: ``_connections``, ``_requests``, ``_max_connections``, ``_uds``, ``_proxy``,
-``_proxy_url``, ``_proxy_headers``, ``_network_backend``; and of a connection ``_connection._network_stream``."""
-
 CLIENT = {"httpcore": "httpx", "httpcore2": "httpx2"}
 
 
 def install(patches: Patches, core: ModuleType) -> None:
     """Put the hooks in; `core` is the module ``httpcore`` or ``httpcore2``."""
+    check(core.__name__)
     hooks = Hooks(core)
     patches.replace(core.AsyncConnectionPool, "handle_async_request", hooks.async_pool)
     patches.replace(core.ConnectionPool, "handle_request", hooks.sync_pool)

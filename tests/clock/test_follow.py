@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import datetime
-import importlib
 import time
 from time import perf_counter
 
@@ -82,21 +81,6 @@ async def test_without_asking_the_wall_clock_stays(virtual_clock):
 
 async def test_the_wall_clock_comes_back():
     assert datetime.datetime.now(datetime.UTC).year < 2030
-
-
-def test_private_names_are_there():
-    from pytest_asyncapi.clock import holds, sockets
-
-    for name in {**holds.PRIVATE_NAMES, **sockets.PRIVATE_NAMES}:
-        module, _, path = name.partition(":")
-        owner = (
-            pytest.importorskip(module)
-            if module.startswith(("aiosqlite", "asyncpg"))
-            else importlib.import_module(module)
-        )
-        for part in path.split("."):
-            assert hasattr(owner, part), f"{name} is gone: the clock room must be adapted"
-            owner = getattr(owner, part)
 
 
 def test_modes_and_runners_in_a_project(pytester):

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 ROOMS = {"client", "database", "cache", "upstream", "network", "clock", "blocking", "report"}
-BELOW = {"wire", "page", "timeline", "masking", "asgi", "lazy", "errors"}
+BELOW = {"wire", "page", "timeline", "masking", "asgi", "lazy", "compatibility", "errors"}
 TOP = {"plugin", "init"}
 SETTINGS = {"flags", "settings", "markers", "values", "loops", "runner"}
 ALLOWED = {("cache", "clock")}  # the state of the clock
