@@ -24,7 +24,6 @@ GRACE = 0.01  # real seconds after the last byte in which more may come
 SLICE = 0.005  # real seconds that a byte between two ends in this loop takes at most, or we look again
 
 
-
 class Stream:
     """What is known of one transport, in real time: since when it is, and when it last sent and read."""
 
