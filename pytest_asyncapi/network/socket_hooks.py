@@ -188,6 +188,7 @@ def _uvloop(patches: Patches, module: ModuleType) -> None:
 
 def _aiohttp(patches: Patches, connector: ModuleType) -> None:
     check("aiohttp")
+
     def create_connection(original: Any) -> Any:
         async def _create_connection(self: Any, req: Any, traces: Any, timeout: Any) -> Any:
             url = req.proxy or req.url
@@ -212,6 +213,7 @@ def _aiohttp(patches: Patches, connector: ModuleType) -> None:
 
 def _httpcore(patches: Patches, core: ModuleType) -> None:
     check(core.__name__)
+
     def connect_tcp_async(original: Any) -> Any:
         async def connect_tcp(self: Any, host: str, port: int, *args: Any, **kwargs: Any) -> Any:
             _pass("a connection to", host, port)
