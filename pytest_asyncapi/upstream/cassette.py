@@ -7,6 +7,7 @@ gives every byte and header that the service sent, but for the secrets, which ar
 from __future__ import annotations
 
 import base64
+import os
 import zlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -66,6 +67,11 @@ class Cassette(Callback):
             raise CassetteError(f"cassette {self.path}: match={unknown[0]!r} is none of {', '.join(MATCH)}.")
         if self.record not in ("none", "new", "all"):
             raise CassetteError(f"cassette {self.path}: record={self.record!r} is none of none, new, all.")
+        if self.record == "all" and "PYTEST_XDIST_WORKER" in os.environ:
+            raise CassetteError(
+                f"cassette {self.path}: record='all' begins the file anew, and one worker would do so to another's"
+                " calls: pytest -n 0 --upstream-record=all"
+            )
         self.entries = self._read()
         self.route = upstream.route(None, None, name=f"cassette {self.path.name}", required=False)
         self.route.reply(self).add_check(self._differs)
@@ -222,7 +228,11 @@ class Cassette(Callback):
             return
         if self.record == "none":
             return
-        added = self.entries[-self._new :] if self._new else []
+        with documents.alone(self.path):
+            self._add(self.entries[-self._new :] if self._new else [])
+        self._new = 0
+
+    def _add(self, added: list[Entry]) -> None:
         kept = (
             self._load()
             if self.path.exists() and self.record == "new"
@@ -231,7 +241,6 @@ class Cassette(Callback):
         known = [each["request"] for each in kept]
         fresh = [each for each in added if each["request"] not in known or self.record == "all"]
         documents.save(self.path, {"version": VERSION, "calls": [*kept, *fresh]})
-        self._new = 0
 
     def _unused(self) -> str | None:
         if not self.stale or self.record != "none":

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +44,23 @@ def save(path: Path, value: Any) -> None:
     with open(handle, "w", encoding="utf-8") as file:
         file.write(text)
     os.replace(name, path)
+
+
+@contextmanager
+def alone(path: Path) -> Iterator[None]:
+    """Keep other processes, such as the workers of pytest-xdist, from the file between reading and writing it."""
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        yield
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    folder = os.open(path.parent, os.O_RDONLY)  # a lock of its own file would be left lying about
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(folder)
 
 
 def is_yaml(path: Path) -> bool:

@@ -13,14 +13,30 @@ from pytest_asyncapi.upstream.fixtures import UPSTREAM
 if TYPE_CHECKING:
     from pytest_asyncapi.timeline import Event
 
+JUDGED = pytest.StashKey[int]()
+"""How many problems the call phase has judged."""
+
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_call(item: pytest.Item) -> Generator[None, object, object]:
     """Requests without a route and routes without a request fail the test, not its tear-down."""
-    result = yield
-    router = item.stash.get(UPSTREAM, None)
+    try:
+        result = yield
+    finally:
+        router = item.stash.get(UPSTREAM, None)
+        item.stash[JUDGED] = len(router.problems) if router is not None else 0
     if router is not None and (failures := router.failures()):
         pytest.fail("\n".join(failures), pytrace=False)
+    return result
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, object, object]:
+    """What an app sends while it shuts down is too late for the call phase, and fails all the same."""
+    result = yield
+    router, judged = item.stash.get(UPSTREAM, None), item.stash.get(JUDGED, None)
+    if router is not None and judged is not None and (late := router.problems[judged:]):
+        pytest.fail("\n".join(late), pytrace=False)
     return result
 
 

@@ -54,6 +54,30 @@ def test_a_swallowed_refusal_fails_the_test_in_its_call_phase_with_the_line(run)
     )
 
 
+def test_a_refusal_during_tear_down_fails_it(run):
+    result = run(
+        """
+        import pytest
+        from app import swallow
+
+        @pytest.fixture
+        def late():
+            yield
+            swallow()
+
+        def test_it(late):
+            pass
+
+        def test_that_fails_by_itself(late):
+            assert False
+        """,
+        "--block-network",
+    )
+
+    result.assert_outcomes(passed=1, failed=1, errors=2)
+    result.stdout.fnmatch_lines(["network: a connection to 192.0.2.1:443 would leave this machine*"])
+
+
 def test_without_the_option_nothing_is_refused(run):
     run(SWALLOWED).assert_outcomes(passed=1)
 

@@ -165,7 +165,7 @@ async def test_a_masked_request_is_found_again_whatever_its_secret(service, reco
         assert answer.text == "answer 1"
 
 
-async def test_new_adds_what_is_missing_and_all_begins_anew(service, recording, tmp_path):
+async def test_new_adds_what_is_missing_and_all_begins_anew(service, recording, tmp_path, monkeypatch):
     file = tmp_path / "c.json"
 
     async def session(record, *paths):
@@ -177,6 +177,7 @@ async def test_new_adds_what_is_missing_and_all_begins_anew(service, recording, 
     assert await session("new", "a") == ["answer 1"]
     assert await session("new", "a", "b") == ["answer 1", "answer 2"]
     assert await session("none", "b", "a", "a") == ["answer 2", "answer 1", "answer 1"]
+    monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)
     assert await session("all", "c") == ["answer 3"]
     assert [each["request"]["url"] for each in json.loads(file.read_text())["calls"]] == [f"{service.url}/c"]
     assert await session("all", "d") == ["answer 4"]  # a second test of the same run adds to the file
@@ -366,3 +367,10 @@ async def test_a_route_passes_through(http, service):
     assert answer.text == "answer 1"
     assert route.calls.last.reply.status == 201
     assert asyncio.all_tasks() == {asyncio.current_task()}
+
+
+def test_to_begin_anew_is_for_one_process(tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTEST_XDIST_WORKER", "gw0")
+
+    with pytest.raises(CassetteError, match="one worker would do so to another's calls: pytest -n 0"):
+        Upstream().cassette(tmp_path / "c.json", record="all")

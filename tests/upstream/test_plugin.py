@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import http.server
 import json
+import threading
 
 import fastapi.testclient  # noqa: F401 - pytester forgets what its runs import, and these cannot be imported twice
 import pytest
@@ -87,6 +89,92 @@ def test_an_unused_route_fails_too_unless_it_is_not_required(project):
             "  If it is on purpose: required=False on the route.",
         ]
     )
+
+
+def test_what_an_app_sends_while_it_shuts_down_fails_the_tear_down(project, pytester):
+    pytester.makepyfile(
+        leaves="""
+        import contextlib, httpx2
+
+        async def app(scope, receive, send):
+            await receive()
+            await send({"type": "lifespan.startup.complete"})
+            await receive()
+            with contextlib.suppress(Exception):
+                async with httpx2.AsyncClient() as client:
+                    await client.post("https://rates.example.com/goodbye")
+            await send({"type": "lifespan.shutdown.complete"})
+        """
+    )
+    test = """
+        async def test_it(asyncapi_upstream, asyncapi_client):
+            asyncapi_upstream.post("https://rates.example.com/goodbye", required=False){}
+    """
+    result = project(test.replace("{}", "").replace("/goodbye", "/hello"), "-o", "asyncapi_app=leaves:app")
+
+    result.assert_outcomes(passed=1, errors=1)
+    result.stdout.fnmatch_lines(["no upstream route answers POST https://rates.example.com/goodbye (sent by httpx2)"])
+    project(test.replace("{}", ".reply(204)"), "-o", "asyncapi_app=leaves:app").assert_outcomes(passed=1)
+
+
+RECORD = """
+    import pytest
+
+    @pytest.mark.parametrize("currency", ["eur", "usd"])
+    async def test_it(client, upstream, currency):
+        upstream.cassette("rates.yaml")
+        assert (await client.get(f"/rate/{currency}")).json() == {"rate": 7}
+"""
+
+
+class Rates(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.send_header("Content-Length", "11")
+        self.end_headers()
+        self.wfile.write(b'{"rate": 7}')
+
+    def log_message(self, *args):
+        pass
+
+
+LEADS_HERE = """
+import socket
+
+def pytest_configure(config):
+    look_up = socket.getaddrinfo
+    here = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", {port}))]
+    names = ("rates.example.com", b"rates.example.com")
+    socket.getaddrinfo = lambda host, *a, **k: here if host in names else look_up(host, *a, **k)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [(), ("-n", "2")], ids=["one", "xdist"])
+def test_recording_by_the_flag_and_replaying_without_the_service(project, pytester, workers):
+    """The name of the service leads to a server on the loopback, as it would to one far away."""
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Rates) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        base = f"http://rates.example.com:{server.server_port}"
+        pytester.makepyfile(app=APP.replace("https://rates.example.com", base))
+        pytester.makeconftest(LEADS_HERE.format(port=server.server_port))
+        pytester.makepyfile(test_it=RECORD)
+
+        def run(*args):
+            return pytester.runpytest_subprocess("-p", "no:randomly", "-p", "no:cacheprovider", *workers, *args)
+
+        before = run()
+        recorded = run("--upstream-record=new")
+        text = pytester.path.joinpath("rates.yaml").read_text()
+        server.shutdown()
+
+    before.assert_outcomes(failed=2)
+    words = "*cassette rates.yaml: there is no such file. Record it: pytest --upstream-record=new*"
+    before.stdout.fnmatch_lines([words])
+    recorded.assert_outcomes(passed=2)
+    urls = [line.strip() for line in text.splitlines() if "url:" in line]
+    assert sorted(urls) == [f"url: {base}/eur", f"url: {base}/usd"]
+    run().assert_outcomes(passed=2)
 
 
 def test_the_marker_loosens_both(project):
