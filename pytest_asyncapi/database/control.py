@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import warnings
 from collections.abc import AsyncIterator
 from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_asyncapi.database import pools
 from pytest_asyncapi.database.home import Home
 from pytest_asyncapi.database.interception import hooks
+from pytest_asyncapi.database.naming import Key
 from pytest_asyncapi.database.queries import Query, QueryLog
 from pytest_asyncapi.database.sandbox import Links, RollbackSandbox
 from pytest_asyncapi.database.store import Store
@@ -17,6 +19,7 @@ from pytest_asyncapi.database.targets import Target
 from pytest_asyncapi.errors import DatabaseError, SandboxWarning
 
 if TYPE_CHECKING:
+    from sqlalchemy.engine import Engine
     from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession
 
 
@@ -97,7 +100,7 @@ class Database:
         self._log = QueryLog()
         self._stack = AsyncExitStack()
         self._sessions: list[AsyncSession] = []
-        self._engine: AsyncEngine | None = None
+        self._engines: dict[Key, AsyncEngine] = {}
         self._sandbox: RollbackSandbox | None = None
         self._lock_timeout = lock_timeout
 
@@ -111,9 +114,7 @@ class Database:
     @property
     def target(self) -> Target:
         """Where the app's connections go in this test."""
-        target = self._home.target_of(self.dialect)
-        assert target is not None
-        return target
+        return self._home.target(Key(self.dialect))
 
     @property
     def url(self) -> str:
@@ -123,7 +124,9 @@ class Database:
     @property
     def description(self) -> str:
         """The database in words, for a report: its kind, its name and the isolation."""
-        return f"{self._home.store().description}, {self.isolation} isolation ({self.isolation.reason})"
+        names = self._home.names
+        several = f", databases {', '.join(names)}" if len(names) > 1 else ""
+        return f"{self._home.store().description}{several}, {self.isolation} isolation ({self.isolation.reason})"
 
     @property
     def has_schema(self) -> bool:
@@ -135,19 +138,36 @@ class Database:
     @property
     def engine(self) -> AsyncEngine:
         """An engine of the test's own. In rollback isolation what it has not committed is seen by the app."""
-        if self._engine is None:
-            engine = self._home.memory_engine() or self._loop.engine(self.target)
-            self._engine = self._sandbox.engine(engine) if self._sandbox is not None else engine
-        return self._engine
+        return self._engine_of(Key(self.dialect))
 
-    def session(self, session_class: type[AsyncSession] | None = None) -> AsyncSession:
+    def engine_of(self, database: str | Engine | AsyncEngine) -> AsyncEngine:
+        """The same for one of several databases: by its name, or by the app's engine.
+
+        Raises DatabaseError for a name that no engine of the app, and no line of the schema, has.
+        """
+        return self._engine_of(self._home.find(database))
+
+    def _engine_of(self, key: Key) -> AsyncEngine:
+        if key not in self._engines:
+            engine = self._home.memory_engine() if key == Key(self.dialect) else None
+            engine = engine or self._loop.engine(self._home.target(key))
+            self._engines[key] = self._sandbox.engine(engine) if self._sandbox is not None else engine
+        return self._engines[key]
+
+    def session(
+        self,
+        session_class: type[AsyncSession] | None = None,
+        *,
+        database: str | Engine | AsyncEngine | None = None,
+    ) -> AsyncSession:
         """A new session of the test's own; it is closed at the end of the test. It reads what the app has committed.
 
-        `session_class` may be SQLModel's `AsyncSession`, or any other.
+        `session_class` may be SQLModel's `AsyncSession`, or any other. `database` is one of several, as `engine_of()`
+        takes it; the main one otherwise.
         """
         from pytest_asyncapi.database.sessions import fresh_session
 
-        session = fresh_session(self.engine, session_class)
+        session = fresh_session(self.engine if database is None else self.engine_of(database), session_class)
         self._sessions.append(session)
         return session
 
@@ -205,7 +225,11 @@ class Database:
     async def __aenter__(self) -> Database:
         enter = {"rollback": self._rollback, "commit": self._commit, "database": self._clone}[self.isolation]
         pools.refresh()
-        if self._home.dirty:
+        if not self._home.settled:
+            self._home.settled = True
+            for store in self._home.stores:
+                await store.settle()
+        elif self._home.dirty:
             await self._reset(self._home.stores)
         await self._stack.enter_async_context(enter())
         self._stack.enter_context(self._log)
@@ -250,15 +274,13 @@ class Database:
     @asynccontextmanager
     async def _clone(self) -> AsyncIterator[None]:
         await self._loop.close_connections()  # those to the worker's own database
-        dialect = self.dialect
-        store = self._home.store(dialect)
-        clone = await store.clone()
-        self._home.swap(dialect, clone)
+        store = self._home.store()
+        self._home.begin_clones()
         try:
+            await asyncio.to_thread(self._home.target, Key(self.dialect))
             yield
         finally:
             await self._loop.close_connections()
-            self._home.swap(dialect, None)
-            store.discard(clone)
+            self._home.end_clones()
             if self._home.memory_engine() is not None:  # it has no other address: put it back instead
                 await self._reset([store])

@@ -94,10 +94,9 @@ def _asyncapi_database_plan(request: pytest.FixtureRequest) -> Plan | None:
 
     home: Home = request.getfixturevalue("_asyncapi_database_home")
     try:
+        home.prepare()
         if asked:
             home.store()
-        else:
-            home.prepare()
     except AsyncAPIError as error:
         raise pytest.fail.Exception(str(error), pytrace=False) from None
     return Plan(home, _isolation(request.node, settings), settings.lock_timeout)

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import re
 import sys
 import threading
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qs, unquote, urlsplit
-from weakref import WeakSet
+from weakref import ref
 
-from pytest_asyncapi.database import pools, schema, workers
-from pytest_asyncapi.database.rundir import RunDirectory, memory_base
+from pytest_asyncapi.database import naming, pools, schema
+from pytest_asyncapi.database.naming import Key
+from pytest_asyncapi.database.opening import Opening, Wishes, after, server_of
 from pytest_asyncapi.database.store import Store
-from pytest_asyncapi.database.targets import Address, Redirect, Target
+from pytest_asyncapi.database.targets import Address, Redirect, Target, Unanswered
 from pytest_asyncapi.errors import ConfigurationError, DatabaseError, SchemaError
 from pytest_asyncapi.masking import masked
 
@@ -23,48 +20,40 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import Engine
     from sqlalchemy.ext.asyncio import AsyncEngine
 
+__all__ = ["Home", "Wishes"]
+
 DIALECTS = ("postgresql", "sqlite")
-NEAR_HOSTS = r"(localhost|127\.[\d.]+|::1|0\.0\.0\.0|host\.docker\.internal|postgres(ql)?|db|database|pg|)"
-OPENING_NOTE = "schema-failed"
-
-
-@dataclass(frozen=True)
-class Wishes:
-    """What the settings say of the test database. `database` is auto, postgresql, sqlite or a URL."""
-
-    database: str = "auto"
-    server: str = ""  # a URL whose server may be used
-    server_named_by: str = "DATABASE_URL"
-    redirect: bool = True
-    reuse: bool = False
-    create: bool = False
-    root: Path = field(default_factory=Path.cwd)
-    run: str = field(default_factory=workers.run_id)
-    worker: str = "main"
 
 
 class Home:
-    """Gives the database of each dialect that is spoken, and the redirect that sends the app's connections there."""
+    """Gives each database that the app names one of the harness, and the redirect that sends its connections there."""
 
     def __init__(self, wishes: Wishes, tables: Any = None) -> None:
         self.wishes = wishes
         self._tables = tables
-        self._stores: dict[str, Store] = {}
-        self._failures: dict[str, Exception | None] = {}  # None when it has been told
-        self._told: Exception = DatabaseError("there is no test database")
-        self._run: RunDirectory | None = None
+        self._entries: list[naming.Entry] | None = None
+        self._firsts: dict[str, naming.Entry] = {}
+        self._main: dict[str, str] = {}  # dialect -> the app's name of its main database
+        self._stores: dict[Key, Store] = {}
+        self._failures: dict[Key, Exception] = {}  # what comes after the first
+        self._untold: dict[Key, Exception] = {}
+        self._opening = Opening(wishes)
         self._lock = threading.RLock()
-        self._swapped: dict[str, Target] = {}
+        self._clones: dict[Key, Target] | None = None  # while a test has databases of its own
         self._holders = 0
         self._closing = False
         self._committing = False
-        self._engines: WeakSet[Engine] = WeakSet()
+        self._engines: list[ref[Engine]] = []
         self.dirty = False  # a test in commit isolation has begun, and the databases have not been put back
+        self.settled = True  # False when a fixture of many tests has connected: what it wrote is to stay
         self._imported = {"asyncpg", "psycopg"} & set(sys.modules)  # by the app: later we import one ourselves
         self._allowed = self._read_wishes()
         self._default: str | None = self._allowed[0] if len(self._allowed) == 1 else None
         pools.listen()
-        hint = f"The test database is {masked(wishes.database)} (asyncapi_database): set it to auto, or to what the app speaks."
+        hint = (
+            f"The test database is {masked(wishes.database)} (asyncapi_database): "
+            "set it to auto, or to what the app speaks."
+        )
         self.redirect = Redirect(self.target_of, enabled=wishes.redirect, hint=hint if self._default else "")
 
     def _read_wishes(self) -> tuple[str, ...]:
@@ -78,19 +67,30 @@ class Home:
             )
         return (dialect,)
 
+    # ---- which database
+
     @property
     def has_schema(self) -> bool:
         """Whether the project says where the tables come from."""
-        return self._tables not in (None, "", [], ())
+        return self._tables not in (None, "", [], (), {})
+
+    @property
+    def entries(self) -> list[naming.Entry]:
+        """The schema's databases, where it is a mapping."""
+        if self._entries is None:
+            self._entries = naming.entries_of(self._tables)
+        return self._entries
 
     @property
     def default(self) -> str:
         """The dialect of the test's own sessions: as set, else what the app's engine speaks, else what is installed."""
         if self._default is None:
             spoken = [engine.dialect.name for engine in self.app_engines() if engine.dialect.name in DIALECTS]
-            if spoken:
+            if self.entries and self.entries[0].dialect in DIALECTS:
+                self._default = self.entries[0].dialect
+            elif spoken:
                 self._default = spoken[0]
-            elif _address(self.wishes.server) or (
+            elif server_of(self.wishes.server) or (
                 ("asyncpg" in sys.modules or "psycopg" in sys.modules) and "aiosqlite" not in sys.modules
             ):
                 self._default = "postgresql"
@@ -98,45 +98,163 @@ class Home:
                 self._default = "sqlite"
         return self._default
 
-    def target_of(self, dialect: str) -> Target | None:
-        """Where connections of a dialect go in this moment; None when nothing of ours speaks it."""
-        if dialect not in self._allowed:
-            return None
-        return self._swapped.get(dialect) or self.store(dialect).target
+    def key_of(self, address: Address) -> Key:
+        """Which of the databases answers an address. Raises Unanswered when the schema, a mapping, has none for it."""
+        dialect, name = address.dialect, naming.name_of(address)
+        if not self.wishes.redirect:
+            return Key(dialect)  # the app has to name it itself
+        for key, store in list(self._stores.items()):
+            own = (store.target, (self._clones or {}).get(key, store.target))
+            if any(target.dialect == dialect and target.database == name for target in own):
+                return key  # an engine of ours
+        if self.entries:
+            for entry in self.entries:
+                if entry.answers(dialect, name):
+                    return Key(dialect, "" if entry is self._first(dialect) else entry.label)
+            labels = " and ".join(entry.label for entry in self.entries)
+            raise Unanswered(
+                f"the schema of the test databases names {labels} only. Give it a line: "
+                f"{naming.shown(name)} = package.module:Base.metadata"
+            )
+        main = self._main_name(dialect)
+        if not main:
+            self._main[dialect] = main = name
+        return Key(dialect, "" if name == main else name)
 
-    def swap(self, dialect: str, target: Target | None) -> None:
-        """Send the connections of a dialect to a clone, or back."""
-        if target is None:
-            self._swapped.pop(dialect, None)
-        else:
-            self._swapped[dialect] = target
+    def _first(self, dialect: str) -> naming.Entry | None:
+        """The entry of the main database of a dialect."""
+        if dialect in self._firsts:
+            return self._firsts[dialect]
+        engines = [naming.address_of_url(engine.url) for engine in self.app_engines()]
+        for entry in self.entries:
+            spoken = {each.dialect for each in engines if entry.answers(each.dialect, naming.name_of(each))}
+            if entry.dialect == dialect or (not entry.dialect and (dialect in spoken or not spoken)):
+                self._firsts[dialect] = entry
+                return entry
+        return None
+
+    def _main_name(self, dialect: str) -> str:
+        """The app's name of its main database: what its first engine connects to, else what is connected to first."""
+        if dialect not in self._main:
+            for engine in self.app_engines():
+                address = naming.address_of_url(engine.url)
+                if address.dialect == dialect and not address.in_memory:
+                    self._main[dialect] = naming.name_of(address)
+                    break
+        return self._main.get(dialect, "")
+
+    def find(self, database: Any) -> Key:
+        """The database that a test calls by a name, or by the app's engine."""
+        if not isinstance(database, str):
+            return self.key_of(naming.address_of_url(database.url))
+        names: set[tuple[str, str]] = {(engine.dialect.name, self._name(engine)) for engine in self.app_engines()}
+        names |= {(key.dialect, key.label or self._main.get(key.dialect, "")) for key in self._stores}
+        for dialect, name in sorted(names):
+            if naming.called(database, dialect, name) and dialect in DIALECTS:
+                return self.key_of(Address(dialect, database=name))
+        for entry in self.entries:
+            if entry.label == database:
+                dialect = entry.dialect or self.default
+                return Key(dialect, "" if entry is self._first(dialect) else entry.label)
+        known = {naming.shown(name) for _, name in names if name} | {entry.label for entry in self.entries}
+        raise DatabaseError(f"the app has no database {database!r}; there is {', '.join(sorted(known)) or 'none yet'}")
+
+    @staticmethod
+    def _name(engine: Engine) -> str:
+        return naming.name_of(naming.address_of_url(engine.url))
+
+    @property
+    def names(self) -> list[str]:
+        """The databases that were made, as the app calls them; the main one first."""
+        keys = sorted(self._stores, key=lambda key: (key.dialect != self._default, key.label))
+        labels = (key.label or self._main.get(key.dialect) or self._label(key.dialect) for key in keys)
+        return [naming.shown(label) for label in labels]
+
+    def _label(self, dialect: str) -> str:
+        first = self._first(dialect) if self.entries else None
+        return first.label if first is not None else "main"
+
+    def _tables_of(self, key: Key) -> Any:
+        if not self.entries:
+            return self._tables
+        first = self._first(key.dialect)
+        found = [entry for entry in self.entries if (entry is first if not key.label else entry.label == key.label)]
+        return found[0].tables if found else None
+
+    # ---- where connections go
+
+    def target_of(self, address: Address) -> Target | None:
+        """Where connections to an address go in this moment; None when nothing of ours speaks its dialect."""
+        if address.dialect not in self._allowed:
+            return None
+        return self.target(self.key_of(address))
+
+    def target(self, key: Key) -> Target:
+        """A database of the harness: the worker's, or this test's own copy of it."""
+        store = self.open(key)
+        if self._clones is None:
+            return store.target
+        if key not in self._clones:
+            self._clones[key] = store.clone()
+        return self._clones[key]
+
+    def begin_clones(self) -> None:
+        """A test gets databases of its own: each is copied when it is first used."""
+        self._clones = {}
+
+    def end_clones(self) -> None:
+        """The test is over."""
+        clones, self._clones = self._clones or {}, None
+        for key, clone in clones.items():
+            self._stores[key].discard(clone)
 
     def store(self, dialect: str | None = None) -> Store:
-        """The database of a dialect, made when it is first asked for."""
-        dialect = dialect or self.default
+        """The main database of a dialect, made when it is first asked for."""
+        return self.open(Key(dialect or self.default))
+
+    def open(self, key: Key) -> Store:
+        """A database, made when it is first asked for."""
         with self._lock:
-            if dialect in self._failures:
-                error, self._failures[dialect] = self._failures[dialect], None
-                raise error or self._told
-            if dialect not in self._stores:
+            self._raise_failure(key)
+            if key not in self._stores:
                 try:
-                    self._stores[dialect] = self._open(dialect)
+                    self._stores[key] = self._opening.open(key, self._tables_of(key), own_schema=bool(self.entries))
                 except Exception as error:
-                    self._failures[dialect] = None
-                    self._told = error if isinstance(error, ToldBefore) else told_before(str(error), self.wishes.worker)
+                    self._failures[key] = after(error, self.wishes.worker)
                     raise
                 if self._committing:
-                    self._stores[dialect].watch()
-            return self._stores[dialect]
+                    self._stores[key].watch()
+            return self._stores[key]
+
+    def _raise_failure(self, key: Key) -> None:
+        if key in self._untold:
+            raise self._untold.pop(key)
+        if key in self._failures:
+            raise self._failures[key]
 
     def prepare(self) -> None:
-        """Make the database of the app's engine; a failure is kept for the first who needs it."""
-        if self._stores or self._failures or not self.app_engines():
-            return
-        try:
-            self.store()
-        except Exception as error:
-            self._failures[self.default] = error
+        """Make the databases of the app's engines.
+
+        A schema that is wrong is told at once. That there is no server is kept for the first test that needs it.
+        """
+        for engine in self.app_engines():
+            address = naming.address_of_url(engine.url)
+            if address.dialect not in self._allowed:
+                continue
+            try:
+                key = Key(address.dialect) if address.in_memory else self.key_of(address)
+            except Unanswered:
+                continue  # told where it is connected to
+            if key in self._stores or key in self._untold:
+                continue
+            try:
+                self.open(key)
+            except (SchemaError, ConfigurationError):
+                raise
+            except Exception as error:
+                if not isinstance(error, DatabaseError):
+                    raise
+                self._untold[key] = error
 
     def begin_commits(self) -> None:
         """A test is about to make real commits: have the databases put back after it."""
@@ -144,13 +262,15 @@ class Home:
         for store in self.stores:
             store.watch()
 
+    # ---- the app's engines
+
     def app_engines(self) -> list[Engine]:
         """SQLAlchemy's engines in this process, those that the test's sessions should resemble first."""
-        if not len(self._engines):
-            self._engines = WeakSet(pools.engines())
-        return sorted(
-            self._engines, key=lambda engine: (not engine.dialect.is_async, engine.dialect.name != self._default)
-        )
+        found = [engine for engine in (each() for each in self._engines) if engine is not None]
+        if not found:
+            found = pools.engines()
+            self._engines = [ref(engine) for engine in found]
+        return sorted(found, key=lambda engine: (not engine.dialect.is_async, engine.dialect.name != self._default))
 
     def memory_engine(self) -> AsyncEngine | None:
         """The app's async engine on a SQLite database in memory, which no other engine could reach."""
@@ -178,43 +298,7 @@ class Home:
         """Those that have been made."""
         return list(self._stores.values())
 
-    def _open(self, dialect: str) -> Store:
-        wishes = self.wishes
-        self._run = self._run or RunDirectory(memory_base(), wishes.run)
-        note = self._run.path / f"{OPENING_NOTE}-{dialect}"
-        with self._run.locked():  # one worker builds the schema, or fails at it
-            if note.exists():
-                worker, _, told = note.read_text(encoding="utf-8").partition("\n")
-                raise told_before(told, worker)
-            try:
-                tables = schema.read(self._tables, wishes.root)
-                if dialect == "sqlite":
-                    from pytest_asyncapi.database.sqlite import SQLiteStore
-
-                    return SQLiteStore(tables, self._run, wishes.worker, reuse=wishes.reuse, create=wishes.create)
-                return self._open_postgresql(tables)
-            except SchemaError as error:
-                note.write_text(f"{wishes.worker}\n{error}", encoding="utf-8")
-                raise
-
-    def _open_postgresql(self, tables: schema.Schema) -> Store:
-        from pytest_asyncapi.database.postgres import PostgresStore
-
-        wishes = self.wishes
-        address, named_by = _address(wishes.database, far=True), "asyncapi_database"
-        if address is None and wishes.server_named_by != "DATABASE_URL":
-            address, named_by = _address(wishes.server, far=True), wishes.server_named_by
-        elif address is None:
-            address, named_by = _address(wishes.server), wishes.server_named_by
-        return PostgresStore(
-            tables,
-            wishes.run,
-            wishes.worker,
-            address=address,
-            named_by=named_by if address else "",
-            reuse=wishes.reuse,
-            create=wishes.create,
-        )
+    # ---- the end
 
     def hold(self) -> None:
         """An event loop needs the databases, until it calls `release`."""
@@ -233,35 +317,8 @@ class Home:
             self._remove()
 
     def _remove(self) -> None:
-        for store in self.stores:
+        for store in reversed(self.stores):  # the one that started the server waits for its end
             store.close()
         self._stores.clear()
         pools.unlisten()
-        if self._run is not None:
-            self._run.leave()
-
-
-class ToldBefore(SchemaError):
-    """The short error for every test and worker that comes after the one that was told the whole."""
-
-
-def told_before(error: str, worker: str) -> ToldBefore:
-    """The short error from the long one."""
-    lines = [line.strip() for line in error.splitlines() if line.strip()]
-    why = lines[min(1, len(lines) - 1)] if lines else ""
-    return ToldBefore(f"there is no test database (an error before this one, of {worker}, tells it in full): {why}")
-
-
-def _address(url: str, far: bool = False) -> Target | None:
-    """The PostgreSQL server of a URL. One that is not near is used only if `far`: if the project itself names it."""
-    if not re.match(r"postgres(ql)?(\+\w+)?://", url):
-        return None
-    parts = urlsplit(url)
-    query = parse_qs(parts.query)
-    host = unquote(parts.hostname or "") or query.get("host", ["localhost"])[0]
-    if not far and not re.fullmatch(NEAR_HOSTS, host) and not host.startswith("/") and not os.environ.get("CI"):
-        return None
-    port = parts.port or int(query.get("port", ["5432"])[0])
-    user = unquote(parts.username or "") or os.environ.get("PGUSER", "postgres")
-    password = unquote(parts.password) if parts.password else None
-    return Target("postgresql", host, port, user, password, unquote(parts.path.lstrip("/")))
+        self._opening.close()

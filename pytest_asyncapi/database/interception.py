@@ -32,7 +32,7 @@ class Outside(Redirect):
     """The redirect of a context that has stepped out of the sandbox; when that is over, it has none of its own."""
 
     def __init__(self, redirect: Redirect) -> None:
-        super().__init__(lambda dialect: None)
+        super().__init__(lambda address: None)
         self.inner = redirect
         self.over = False
         self.target_for = redirect.target_for  # type: ignore[method-assign]

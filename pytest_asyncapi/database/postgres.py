@@ -33,6 +33,9 @@ class PostgresStore(Store):
         run: str,
         worker: str,
         *,
+        base: str = "",
+        tag: str = "",
+        owner: bool = True,
         address: Target | None = None,
         named_by: str = "",
         reuse: bool = False,
@@ -43,6 +46,8 @@ class PostgresStore(Store):
         self._create = create
         self._run = run
         self._worker = worker
+        self._tag = tag
+        self._owner = owner
         self._server: Server | None = None
         self._session: Session | None = None  # on the worker's database, for resets
         self._original: Resetter | None = None
@@ -53,14 +58,14 @@ class PostgresStore(Store):
             if address is None:
                 self._server = server.start(self._run, reuse=reuse, fresh=create)
                 self._maintenance = self._server.target
-                base = "test"
+                templates = "test"
                 where = self._server.origin
             else:
-                base = address.database or "test"
+                templates = address.database or "test"
                 self._maintenance = address
                 where = f"the server of {named_by}"
-            self._base = workers.safe(base)
-            self.name = workers.worker_database(self._base, self._run, self._worker)
+            self._base = workers.safe(templates)
+            self.name = workers.worker_database(workers.safe(base or templates), self._run, self._worker)
             self.target = dataclasses.replace(self._maintenance, database=self.name)
             version = self._admin.run(self._open(named_by))
             self.description = f"PostgreSQL {version} ({where})"
@@ -115,7 +120,7 @@ class PostgresStore(Store):
         """Build the template, unless a worker of this run has, or (`--reuse-db`) an earlier run."""
         keeper = self._keeper
         name = workers.template_database(
-            self._base, self._schema.fingerprint(self.dialect) if self._reuse else self._run
+            self._base, self._schema.fingerprint(self.dialect) if self._reuse else self._run, self._tag
         )
         async with workers.lock(keeper, name):
             await keeper.fetch(f"SELECT pg_advisory_lock_shared({workers.lock_key(name + '/use')})")
@@ -127,7 +132,7 @@ class PostgresStore(Store):
 
     async def _build_template(self, name: str) -> None:
         keeper = self._keeper
-        await workers.drop_unused_templates(keeper, self._base, but=name, kept=True)
+        await workers.drop_unused_templates(keeper, self._base, tag=self._tag, but=name, kept=True)
         await workers.drop(keeper, name)
         await keeper.execute(f"CREATE DATABASE {quoted(name)}")
         facts = {"kind": "template", "run": self._run, "keep": self._reuse}
@@ -145,7 +150,8 @@ class PostgresStore(Store):
     # ---- what the tests need
 
     def watch(self) -> None:
-        self._admin.run(self._watch())
+        if self._original is None:
+            self._admin.run(self._watch())
 
     async def _watch(self) -> None:
         if self._original is None:
@@ -180,6 +186,10 @@ class PostgresStore(Store):
     async def rebase(self) -> None:
         self._current = await self._admin.arun(self._prepared("now"))
 
+    async def settle(self) -> None:
+        if self._original is not None:  # else that is still to come
+            self._original = self._current = await self._admin.arun(self._prepared("settled"))
+
     async def _prepared(self, name: str) -> Resetter:
         await self._watch()
         assert self._session is not None
@@ -193,9 +203,9 @@ class PostgresStore(Store):
         finally:
             await self._admin.arun(before.reset())
 
-    async def clone(self) -> Target:
+    def clone(self) -> Target:
         name = workers.fitted(self.name, f"_c{next(self._numbers)}")
-        await self._admin.arun(self._make(name))
+        self._admin.run(self._make(name))
         return dataclasses.replace(self.target, database=name)
 
     def discard(self, clone: Target) -> None:
@@ -209,7 +219,7 @@ class PostgresStore(Store):
         if self._server is not None:
             if self._reuse:
                 self._server.keep()
-            self._server.stop(wait=self._worker == "main")
+            self._server.stop(wait=self._owner)
 
     async def _leave(self, keeper: Session) -> None:
         steps: list[Callable[[], Any]] = [lambda: workers.drop(keeper, self.name)]
@@ -217,7 +227,7 @@ class PostgresStore(Store):
         if template is not None:
             key = workers.lock_key(template + "/use")
             steps.append(lambda: keeper.fetch(f"SELECT pg_advisory_unlock_shared({key})"))
-        steps.append(lambda: workers.drop_unused_templates(keeper, self._base))
+        steps.append(lambda: workers.drop_unused_templates(keeper, self._base, tag=self._tag))
         if self._session is not None:
             steps.insert(0, self._session.close)
         for step in [*steps, keeper.close]:

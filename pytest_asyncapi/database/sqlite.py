@@ -34,34 +34,44 @@ class SQLiteStore(Store):
     dialect = "sqlite"
 
     def __init__(
-        self, schema: Schema, run: RunDirectory, worker: str, *, reuse: bool = False, create: bool = False
+        self,
+        schema: Schema,
+        run: RunDirectory,
+        name: str,
+        *,
+        tag: str = "",
+        main: bool = True,
+        reuse: bool = False,
+        create: bool = False,
     ) -> None:
-        self._worker = worker
+        """`main`: databases in memory get these tables."""
+        self._main = main
         self._directory = run.path
         self._numbers = itertools.count(1)
         self._now: _Copy | None = None
-        template = self._ready_template(schema, reuse, create)
-        self._file = run.path / f"{self._worker}.db"
+        template = self._ready_template(schema, tag, reuse, create)
+        self._file = run.path / f"{name}.db"
         shutil.copyfile(template, self._file)
         self.target = Target("sqlite", database=str(self._file))
         self.name = self._file.name
         self.description = f"SQLite {sqlite3.sqlite_version}"
         self._template_file = template
-        self._pristine = _Copy(sqlite3.connect(template, check_same_thread=False), {})
-        pools.fill_memory_databases(self._pristine.file)
+        self._template = _Copy(sqlite3.connect(template, check_same_thread=False), {})
+        self._pristine = self._template
+        if main:
+            pools.fill_memory_databases(self._template.file)
 
-    def _ready_template(self, schema: Schema, reuse: bool, create: bool) -> Path:
-        path = self._directory / "template.db"
+    def _ready_template(self, schema: Schema, tag: str, reuse: bool, create: bool) -> Path:
+        path = self._directory / f"template{tag}.db"
         if path.exists():  # of another worker of this run
             return path
         kept = None
         if reuse:
-            key = f"{schema.fingerprint('sqlite')}-{workers.project_key()}"
-            kept = cache_base() / f"sqlite-{key}.db"
+            kept = cache_base() / f"sqlite-{schema.fingerprint('sqlite')}-{workers.project_key()}{tag}.db"
             if kept.exists() and not create:
                 shutil.copyfile(kept, path)
                 return path
-        new = self._directory / f"template-{os.getpid()}.db"
+        new = self._directory / f"template{tag}-{os.getpid()}.db"
         new.unlink(missing_ok=True)
         sqlite3.connect(new).close()  # an empty file, should there be no schema
         new.touch()
@@ -70,7 +80,7 @@ class SQLiteStore(Store):
         if kept is not None:
             with contextlib.suppress(OSError):
                 kept.parent.mkdir(parents=True, exist_ok=True)
-                for old in kept.parent.glob(f"sqlite-*-{workers.project_key()}.db"):
+                for old in kept.parent.glob(f"sqlite-*-{workers.project_key()}{tag}.db"):
                     old.unlink()
                 shutil.copyfile(path, kept)
         return path
@@ -80,13 +90,25 @@ class SQLiteStore(Store):
 
     async def reset(self, original: bool = False) -> Reset:
         if original:
+            self._forget(self._now)
             self._now = None
         left_open = await pools.roll_back_open_transactions()
-        await (self._now or self._pristine).restore(self._file)
+        await (self._now or self._pristine).restore(self._file, self._main)
         return Reset(left_open)
 
     async def rebase(self) -> None:
+        self._forget(self._now)
         self._now = await _Copy.of(self._file)
+
+    async def settle(self) -> None:
+        before = self._pristine, self._now
+        self._pristine, self._now = await _Copy.of(self._file), None
+        for copy in before:
+            self._forget(copy)
+
+    def _forget(self, copy: _Copy | None) -> None:
+        if copy is not None and copy is not self._template:
+            copy.close()
 
     @asynccontextmanager
     async def snapshot(self) -> AsyncIterator[None]:
@@ -94,10 +116,11 @@ class SQLiteStore(Store):
         try:
             yield
         finally:
-            await before.restore(self._file)
+            await before.restore(self._file, self._main)
+            before.close()
 
-    async def clone(self) -> Target:
-        path = self._directory / f"{self._worker}_c{next(self._numbers)}.db"
+    def clone(self) -> Target:
+        path = self._directory / f"{self._file.stem}_c{next(self._numbers)}.db"
         shutil.copyfile(self._template_file, path)
         return Target("sqlite", database=str(path))
 
@@ -105,8 +128,11 @@ class SQLiteStore(Store):
         _remove(Path(clone.database))
 
     def close(self) -> None:
-        pools.fill_memory_databases(None)
-        self._pristine.file.close()
+        if self._main:
+            pools.fill_memory_databases(None)
+        for copy in (self._now, self._pristine):
+            self._forget(copy)
+        self._template.close()
         _remove(self._file)
 
 
@@ -125,8 +151,13 @@ class _Copy:
         live.close()
         return cls(copy, await pools.copies_of_memory_databases())
 
-    async def restore(self, file: Path) -> None:
-        await pools.restore_memory_databases(self.file, self.memory)
+    def close(self) -> None:
+        for copy in (self.file, *self.memory.values()):
+            copy.close()
+
+    async def restore(self, file: Path, memory: bool) -> None:
+        if memory:
+            await pools.restore_memory_databases(self.file, self.memory)
         await asyncio.to_thread(_restore, self.file, file)
 
 

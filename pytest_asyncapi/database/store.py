@@ -46,11 +46,15 @@ class Store(ABC):
         """What the database holds now is what `reset` puts it back to."""
 
     @abstractmethod
+    async def settle(self) -> None:
+        """What the database holds now is what every test begins with, as if the schema had made it."""
+
+    @abstractmethod
     def snapshot(self) -> AbstractAsyncContextManager[None]:
         """What is done in the block is undone at its end."""
 
     @abstractmethod
-    async def clone(self) -> Target:
+    def clone(self) -> Target:
         """Another database as the schema makes it."""
 
     @abstractmethod

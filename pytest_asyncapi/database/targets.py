@@ -22,7 +22,7 @@ from pytest_asyncapi.masking import masked
 
 __tracebackhide__ = ours
 
-__all__ = ["MARK", "MARK_QUERY", "Address", "Direct", "Fixed", "Redirect", "Target", "route", "routed"]
+__all__ = ["MARK", "MARK_QUERY", "Address", "Direct", "Fixed", "Redirect", "Target", "Unanswered", "route", "routed"]
 
 MARK = "pytest-asyncapi:"
 """How the comment of every PostgreSQL database begins that the harness made."""
@@ -102,15 +102,19 @@ class Target:
         return (address.host, address.database) == (self.host, self.database) and same_port
 
 
-class Redirect:
-    """The rule of a test: every address of a dialect is answered by the harness's database of that dialect.
+class Unanswered(Exception):
+    """Why nothing of the harness answers an address; `Redirect` makes the error of it."""
 
-    `target_of(dialect)` gives that database (and may have to start a server first), or raises `ForeignDatabase`
-    through `refuse`. With `enabled=False` (ini `asyncapi_redirect = false`) the app's address is left alone, and only
-    a database that the harness made, or that carries its mark, may be used.
+
+class Redirect:
+    """The rule of a test: every address is answered by a database of the harness that speaks its dialect.
+
+    `target_of(address)` gives that database (and may have to start a server first); None, or `Unanswered`, refuses.
+    With `enabled=False` (ini `asyncapi_redirect = false`) the app's address is left alone, and only a database that
+    the harness made, or that carries its mark, may be used.
     """
 
-    def __init__(self, target_of: Callable[[str], Target | None], *, enabled: bool = True, hint: str = "") -> None:
+    def __init__(self, target_of: Callable[[Address], Target | None], *, enabled: bool = True, hint: str = "") -> None:
         self._target_of = target_of
         self.enabled = enabled
         self._hint = hint
@@ -119,7 +123,10 @@ class Redirect:
         """The database to connect to in place of `address`; None leaves it. `where` is the app's line, for errors."""
         if address.in_memory:
             return None
-        target = self._target_of(address.dialect)
+        try:
+            target = self._target_of(address)
+        except Unanswered as error:
+            raise self.refuse(address, where, str(error)) from None
         if target is None:
             raise self.refuse(
                 address,
@@ -165,7 +172,7 @@ class Direct(Redirect):
     """Leaves every address as it is: for connections of the harness itself."""
 
     def __init__(self) -> None:
-        super().__init__(lambda dialect: None)
+        super().__init__(lambda address: None)
 
     def target_for(self, address: Address, where: str = "") -> Target | None:
         return None
@@ -178,7 +185,7 @@ class Fixed(Redirect):
     """Sends every address of the target's dialect to one target: a schema that is built, a clone."""
 
     def __init__(self, target: Target) -> None:
-        super().__init__(lambda dialect: target if dialect == target.dialect else None)
+        super().__init__(lambda address: target if address.dialect == target.dialect else None)
         self.target = target
 
 

@@ -1,6 +1,7 @@
 """Names, marks and liveness of the databases on a PostgreSQL server that several runs and workers share.
 
-A worker's database is `<base>_aapi_<run>_<worker>`; a template is `<base>_aapi_tpl_<fingerprint>`. Their comment is
+A worker's database is `<base>_aapi_<run>_<worker>` (`<worker>d2` for a second one); a template is
+`<base>_aapi_tpl<tag>_<fingerprint>`, where the tag tells schemas of several databases apart. Their comment is
 our mark. As long as a worker lives, its keeper connection holds an advisory lock of the database's name; the server
 drops the lock when the worker dies, however it dies. A database whose lock can be had is nobody's, and is dropped.
 """
@@ -49,8 +50,8 @@ def worker_database(base: str, run: str, worker: str) -> str:
     return fitted(base, f"_aapi_{run}_{worker}")
 
 
-def template_database(base: str, fingerprint: str) -> str:
-    return fitted(base, f"_aapi_tpl_{fingerprint}")
+def template_database(base: str, fingerprint: str, tag: str = "") -> str:
+    return fitted(base, f"_aapi_tpl{tag}_{fingerprint}")
 
 
 def lock_key(name: str) -> int:
@@ -110,9 +111,14 @@ async def reap(session: Session) -> list[str]:
     return gone
 
 
-async def drop_unused_templates(session: Session, base: str, *, but: str = "", kept: bool = False) -> None:
-    """Drop the templates of `base` that no worker uses; those that wait for another run only if `kept`."""
-    prefix = fitted(base, "_aapi_tpl_")
+async def drop_unused_templates(
+    session: Session, base: str, *, tag: str = "", but: str = "", kept: bool = False
+) -> None:
+    """Drop the templates of `base`, and of one schema, that no worker uses.
+
+    Those that wait for another run only if `kept`.
+    """
+    prefix = fitted(base, f"_aapi_tpl{tag}_")
     query = f"SELECT datname FROM pg_database WHERE starts_with(datname, {literal(prefix)})"
     for (name,) in await session.fetch(query):
         facts = await mark_of(session, name) or {}

@@ -28,7 +28,7 @@ def file(tmp_path, monkeypatch):
         connection.execute("CREATE TABLE pets (owner_id INTEGER REFERENCES users (id))")
     connection.close()
     target = Target("sqlite", database=str(file))
-    monkeypatch.setattr(hooks, "redirect", Redirect({"sqlite": target}.get))
+    monkeypatch.setattr(hooks, "redirect", Redirect(lambda address: {"sqlite": target}.get(address.dialect)))
     monkeypatch.chdir(tmp_path)
     yield file
     assert sqlite3.connect(file).execute("SELECT email FROM users").fetchall() == []

@@ -23,7 +23,7 @@ def redirect(postgres, tmp_path, monkeypatch):
     file = tmp_path / "harness.db"
     sqlite3.connect(file).execute("CREATE TABLE notes (body TEXT)")
     targets = {"postgresql": postgres, "sqlite": Target("sqlite", database=str(file))}
-    monkeypatch.setattr(hooks, "redirect", Redirect(targets.get))
+    monkeypatch.setattr(hooks, "redirect", Redirect(lambda address: targets.get(address.dialect)))
     hooks.install()
     yield targets
     hooks.uninstall()
@@ -32,7 +32,9 @@ def redirect(postgres, tmp_path, monkeypatch):
 @pytest.fixture
 def unmarked(postgres, tmp_path, monkeypatch):
     """asyncapi_redirect is off, and this server's databases carry no mark."""
-    monkeypatch.setattr(hooks, "redirect", Redirect({"postgresql": postgres}.get, enabled=False))
+    monkeypatch.setattr(
+        hooks, "redirect", Redirect(lambda address: {"postgresql": postgres}.get(address.dialect), enabled=False)
+    )
     hooks.install()
     yield
     hooks.uninstall()
@@ -120,7 +122,7 @@ async def test_memory_database_is_the_apps_own(redirect):
 
 async def test_dialect_that_nothing_answers(redirect):
     """An error that names the address and the app's line."""
-    hooks.redirect = Redirect({}.get)
+    hooks.redirect = Redirect(lambda address: None)
     async with RollbackSandbox(hooks):
         with pytest.raises(ForeignDatabase) as caught:
             await asyncpg.connect("postgresql://u:p@db.example.com/shop")  # here
