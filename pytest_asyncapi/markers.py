@@ -98,7 +98,10 @@ def register(config: pytest.Config) -> None:
 def apply(settings: Settings, item: pytest.Item) -> Settings:
     """The settings of a test: those of the run, changed by its markers. Fails the test for a wrong argument."""
     changes: dict[str, Any] = {}
+    present = {mark.name for mark in item.iter_markers()}  # most tests have none of ours
     for marker in MARKERS:
+        if marker.__name__ not in present:
+            continue
         for mark in item.iter_markers(marker.__name__):  # the nearest first
             for name, raw in _arguments(marker, mark).items():
                 if raw is None:

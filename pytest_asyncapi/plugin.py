@@ -200,7 +200,7 @@ def pytest_fixture_setup(
     runner.hand_over(fixturedef, request)
     try:
         return (yield)
-    except Exception as error:
+    except BaseException as error:
         runner.explain(fixturedef, request, error)
         raise
 

@@ -38,6 +38,7 @@ _WIDE = pytest.StashKey[dict[Any, tuple[Runner, str]]]()
 _ASYNC = "__asyncapi_async__"
 _ORIGINAL = "__asyncapi_original__"
 _VARIANTS = "__asyncapi_variants__"
+_REFUSES = "__asyncapi_refuses__"
 
 
 @overload
@@ -133,6 +134,26 @@ def hand_over(fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest
     if not getattr(func, _ASYNC, False):
         return
     original = _original(func)
+    try:
+        handed = _handed_over(original, fixturedef, request)
+    except (pytest.fail.Exception, Exception) as refusal:
+        handed = _refusing(original, refusal)
+    # Not restored afterwards: at the call of the test, pytest-asyncio's strict mode looks at this function's tag.
+    fixturedef.func = handed  # type: ignore[misc]
+
+
+def _refusing(original: Any, refusal: BaseException) -> Any:
+    """Raises the refusal where pytest expects it: one out of a hook leaves the fixture unfinished for later tests."""
+
+    def refuse(*args: Any, **values: Any) -> None:
+        __tracebackhide__ = True
+        raise refusal
+
+    vars(refuse).update({_ASYNC: True, _ORIGINAL: original, _REFUSES: True})
+    return refuse
+
+
+def _handed_over(original: Any, fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest) -> Any:
     from pytest_asyncapi.compatibility import check
 
     check("pytest")
@@ -155,8 +176,7 @@ def hand_over(fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest
         item.config.stash.setdefault(_WIDE, {})[fixturedef] = runner, item.name
         if runner.kind == "anyio":
             _with_backend(request, "anyio_backend", name, runner)
-    # Not restored afterwards: at the call of the test, pytest-asyncio's strict mode looks at this function's tag.
-    fixturedef.func = _for_asyncio(original, runner.loop_scope) if runner.kind == "asyncio" else original  # type: ignore[misc]
+    return _for_asyncio(original, runner.loop_scope) if runner.kind == "asyncio" else original
 
 
 def check_shared(item: pytest.Item) -> None:
@@ -175,9 +195,14 @@ def check_shared(item: pytest.Item) -> None:
         pytest.fail(message, pytrace=False)
 
 
-def explain(fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest, error: Exception) -> None:
+def explain(fixturedef: pytest.FixtureDef[Any], request: Any, error: BaseException) -> None:
     """After the set-up of a user's async fixture has failed: did it run in another loop than our fixtures?"""
     func = fixturedef.func
+    if getattr(func, _REFUSES, False):
+        fixturedef.finish(request)  # a refusal is this test's, not that of all that share the fixture
+        return
+    if not isinstance(error, Exception):
+        return
     item = request._pyfuncitem
     runner = known_runner(item)
     if runner is None or runner.kind != "asyncio" or not _is_async(func) or getattr(func, _ASYNC, False):
@@ -291,7 +316,11 @@ def _anyio_anchor(scope: Any, name: str) -> Any:
 @pytest.fixture
 def _asyncapi_loop(request: pytest.FixtureRequest) -> Any:
     """The anchor of the event loop that runs this test."""
-    wanted = _wanted(request)
+    return loop_anchor(request, _wanted(request))
+
+
+def loop_anchor(request: pytest.FixtureRequest, wanted: str) -> Any:
+    """The value of `_asyncapi_loop`, for a fixture that is set up outside of the loop; `wanted` is its name."""
     _refuse_in_a_running_test(wanted)
     runner = runner_of(request.node, wanted)
     if runner.kind == "anyio":

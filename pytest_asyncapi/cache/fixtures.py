@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_asyncapi.per_test import one_a_test
 from pytest_asyncapi.runner import public_fixture
 from pytest_asyncapi.settings import settings_of
 
@@ -27,7 +28,7 @@ def _asyncapi_redis_server() -> Iterator[Any]:
     server.stop()
 
 
-@pytest.fixture
+@one_a_test
 def _asyncapi_redis(request: pytest.FixtureRequest) -> Iterator[Sandbox]:
     """The isolation: while this test runs, no Redis client of the process reaches anything but the test's server."""
     from pytest_asyncapi.cache.sandbox import Sandbox

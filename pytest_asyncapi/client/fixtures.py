@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,8 @@ import pytest
 
 from pytest_asyncapi.client.hooks import APP_SCOPES, RECORDER
 from pytest_asyncapi.loops import SCOPES, runner_of
-from pytest_asyncapi.runner import public_fixture
+from pytest_asyncapi.per_test import entered
+from pytest_asyncapi.runner import loop_anchor, public_fixture
 from pytest_asyncapi.settings import Settings, settings_of
 
 if TYPE_CHECKING:
@@ -58,7 +60,7 @@ class Plan:
 
 
 @pytest.fixture
-def _asyncapi_client_plan(request: pytest.FixtureRequest, asgi_app: ASGIApp) -> Plan:
+def _asyncapi_client_plan(request: pytest.FixtureRequest, asgi_app: ASGIApp) -> Iterator[Plan]:
     """The plan, and the sandbox with it: each further async fixture costs a test more than its request does."""
     from asyncio import _get_running_loop
 
@@ -73,10 +75,7 @@ def _asyncapi_client_plan(request: pytest.FixtureRequest, asgi_app: ASGIApp) -> 
     )
     anchor = None
     if not own_loop or has_database or not _begin_loop(request):
-        anchor = request.getfixturevalue("_asyncapi_loop")
-    request.getfixturevalue("_asyncapi_redis")
-    if settings.block_network is not False:  # what the app asks for outside is answered, or refused
-        request.getfixturevalue("_asyncapi_guard")
+        anchor = loop_anchor(request, "client")
     database = request.getfixturevalue("_asyncapi_database") if has_database else None
     scope = request.config.stash.get(APP_SCOPES, {}).get(id(asgi_app), "function")
     shared = (
@@ -86,7 +85,11 @@ def _asyncapi_client_plan(request: pytest.FixtureRequest, asgi_app: ASGIApp) -> 
     )
     plan = Plan(asgi_app, settings, anchor, shared, database)
     request.node.stash[RECORDER] = plan.recorder
-    return plan
+    with contextlib.ExitStack() as stack:
+        entered("_asyncapi_redis", request, stack)
+        if settings.block_network is not False:  # what the app asks for outside is answered, or refused
+            entered("_asyncapi_guard", request, stack)
+        yield plan
 
 
 def _begin_loop(request: pytest.FixtureRequest) -> bool:

@@ -8,7 +8,7 @@ import pytest
 ROOMS = {"client", "database", "cache", "upstream", "network", "clock", "blocking", "report"}
 BELOW = {"wire", "page", "timeline", "masking", "asgi", "lazy", "compatibility", "errors"}
 TOP = {"plugin", "init"}
-SETTINGS = {"flags", "settings", "markers", "values", "loops", "runner"}
+SETTINGS = {"flags", "settings", "markers", "values", "loops", "runner", "per_test"}
 ALLOWED = {("cache", "clock")}  # the state of the clock
 
 

@@ -244,6 +244,54 @@ def test_a_fixture_wider_than_the_loop(
     )
 
 
+def test_a_refusal_is_that_of_one_test(
+    with_gadget: pytest.Pytester, quiet: tuple[str, ...], messages: Messages
+) -> None:
+    """It leaves the fixture, which many tests share, as it was: refused again where it must be, and given where not."""
+    with_gadget.makepyfile(
+        """
+        import pytest
+        import pytest_asyncapi
+
+        @pytest_asyncapi.fixture(scope="module")
+        async def wide(): return 1
+
+        @pytest_asyncapi.fixture
+        async def own(): return 2
+
+        def test_sync(own): pass
+        def test_sync_too(own): pass
+        async def test_async(own): assert own == 2
+        async def test_narrow(wide): pass
+        async def test_narrow_too(wide): pass
+
+        @pytest.mark.asyncio(loop_scope="module")
+        async def test_wide(wide): assert wide == 1
+
+        class TestMethods:
+            @pytest_asyncapi.fixture
+            async def own(self): return self
+
+            def test_sync(self, own): pass
+            async def test_async(self, own): assert own is self
+        """
+    )
+
+    result = with_gadget.runpytest_inprocess(*quiet, "-o", "asyncio_mode=auto")
+
+    result.assert_outcomes(passed=3, errors=5)
+    result.stdout.no_fnmatch_line("*AssertionError*")
+    result.stdout.fnmatch_lines(
+        [
+            "*'own' is asynchronous, but test_sync is a plain function*",
+            "*'own' is asynchronous, but test_sync_too is a plain function*",
+            "*'wide' has scope 'module', but the event loop of test_narrow lives for its function only.",
+            "*'wide' has scope 'module', but the event loop of test_narrow_too lives for its function only.",
+            "*'own' is asynchronous, but test_sync is a plain function*",
+        ]
+    )
+
+
 def test_a_fixture_that_was_made_in_another_loop(
     with_gadget: pytest.Pytester, quiet: tuple[str, ...], messages: Messages
 ) -> None:
