@@ -185,7 +185,7 @@ class ServerConnection(asyncio.Protocol):
         from pytest_asyncapi.upstream.websocket import WebSocket
 
         conversation: Any = plan.effect
-        self._upgraded = WebSocket(self.transport, plan.request)
+        self._upgraded = WebSocket(self.transport, plan.request, self.drain)
         plan.call.reply = Reply(101)
         await conversation.hold(self._upgraded, plan)
 

@@ -33,7 +33,7 @@ class WebSocketClosed(UpstreamError):
 class WebSocket:
     """The service's side of a websocket. Iterating over it gives the app's messages until it closes."""
 
-    def __init__(self, transport: MemoryTransport, request: Request) -> None:
+    def __init__(self, transport: MemoryTransport, request: Request, drain: Callable[[], Awaitable[None]]) -> None:
         try:
             from wsproto import ConnectionType
             from wsproto.connection import Connection
@@ -44,6 +44,7 @@ class WebSocket:
         self.request = request
         self.accepted = False
         self._transport = transport
+        self._drain = drain
         self._frames = Connection(ConnectionType.SERVER)
         self._messages: asyncio.Queue[Message | WebSocketClosed] = asyncio.Queue()
         self._parts: list[Any] = []
@@ -95,14 +96,14 @@ class WebSocket:
         return json.loads(await self.receive())
 
     async def send(self, message: Message) -> None:
-        """Send text (str) or bytes."""
+        """Send text (str) or bytes; waits while the app has too much unread."""
         from wsproto.events import BytesMessage, TextMessage
 
         if self._closed is not None or self._ended:
             raise self._closed or WebSocketClosed(1006)
         event: Any = TextMessage(message) if isinstance(message, str) else BytesMessage(message)
         self._transport.write(self._frames.send(event))
-        await asyncio.sleep(0)
+        await self._drain()
 
     async def send_json(self, value: Any) -> None:
         await self.send(json.dumps(value))
@@ -111,7 +112,7 @@ class WebSocket:
         from wsproto.events import Ping
 
         self._transport.write(self._frames.send(Ping(payload)))
-        await asyncio.sleep(0)
+        await self._drain()
 
     async def close(self, code: int = 1000, reason: str = "") -> None:
         """Close it in good order, and take what the app still says until it agrees."""
@@ -120,7 +121,7 @@ class WebSocket:
         if not self._ended and self._closed is None and self.accepted:
             self._ended = True
             self._transport.write(self._frames.send(CloseConnection(code, reason)))
-            await asyncio.sleep(0)
+            await self._drain()
 
     async def disconnect(self) -> None:
         """Drop the connection without a word."""

@@ -281,3 +281,22 @@ async def test_handshakes_are_answered_in_turn(connect):
                 pass
         async with connect(URL) as ws:
             assert await ws.receive() == "hello"
+
+
+async def test_a_slow_reader_holds_the_service_back(feed):
+    sent = 0
+
+    async def pour(ws):
+        nonlocal sent
+        for _ in range(500):
+            await ws.send(b"x" * 65536)
+            sent += 1
+
+    feed.on_websocket(pour)
+    async with aiohttp.ClientSession() as session, session.ws_connect(feed.url, max_msg_size=0) as ws:
+        await ws.receive()
+        await asyncio.sleep(0.1)
+        assert sent < 400
+        received = [message.data async for message in ws]
+
+    assert (len(received), sent) == (499, 500)
