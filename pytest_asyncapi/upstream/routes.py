@@ -226,7 +226,7 @@ class Route(RouteSpellings):
 
     def peek(self) -> Effect:
         """The effect of the next call."""
-        return self._effects[self._next]
+        return self._held_back(self._effects[self._next])
 
     def take(self) -> Effect:
         """The effect of this call."""
@@ -240,9 +240,10 @@ class Route(RouteSpellings):
                     " that makes a new one."
                 )
             self._spent.append(effect)
-        if self._latency:
-            return _late(effect, self._latency)
-        return effect
+        return self._held_back(effect)
+
+    def _held_back(self, effect: Effect) -> Effect:
+        return _late(effect, self._latency) if self._latency else effect
 
     @property
     def fails_early(self) -> bool:

@@ -226,33 +226,6 @@ async def test_what_the_client_gives_up_is_cancelled_here():
     assert ended == ["body", "callable"]
 
 
-@pytest.mark.skipif(not hasattr(aiohttp, "SocketTimeoutError"), reason="aiohttp does so since 3.10")
-async def test_aiohttp_sends_an_idempotent_request_again_after_a_disconnect():
-    """What aiohttp does over a real network: the app sees 200, and there were two calls."""
-    with Upstream() as upstream:
-        route = upstream.get(URL).reply(faults.disconnect, {"ok": True})
-        async with aiohttp.ClientSession() as session, session.get(URL) as response:
-            assert response.status == 200
-
-    route.assert_called(2)
-
-
-@pytest.mark.parametrize("library", [httpx, httpx2], ids=lambda each: each.__name__)
-async def test_httpx_connects_again_as_often_as_its_transport_is_told(library, monkeypatch):
-    async def no_pause(self, seconds):
-        pass
-
-    core = __import__({"httpx": "httpcore", "httpx2": "httpcore2"}[library.__name__])
-    monkeypatch.setattr(core._backends.auto.AutoBackend, "sleep", no_pause)
-    with Upstream() as upstream:
-        route = upstream.get(URL).reply(faults.refused, faults.connect_timeout, {"ok": True})
-        transport = library.AsyncHTTPTransport(retries=2)
-        async with library.AsyncClient(transport=transport) as client:
-            assert (await client.get(URL)).json() == {"ok": True}
-
-    assert [call.outcome for call in route.calls] == ["faults.refused", "faults.connect_timeout", "200 OK"]
-
-
 LARGE = b"x" * 20_000_000  # more than the buffers of a real connection hold
 
 
