@@ -8,27 +8,26 @@ from __future__ import annotations
 
 import base64
 import os
-import zlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pytest_asyncapi.errors import CassetteError
 from pytest_asyncapi.masking import SECRETS, Masker
-from pytest_asyncapi.upstream import documents, real
+from pytest_asyncapi.upstream import documents, real, recorded
 from pytest_asyncapi.upstream.effects import Callback
 from pytest_asyncapi.upstream.fault import Fault
 from pytest_asyncapi.upstream.replies import Reply
+from pytest_asyncapi.upstream.request import Request
 
 if TYPE_CHECKING:
     from os import PathLike
 
-    from pytest_asyncapi.upstream.request import Request
     from pytest_asyncapi.upstream.router import Upstream
 
 VERSION = 1
 MATCH = ("method", "url", "scheme", "host", "path", "query", "body")
-Entry = dict[str, Any]
+Entry = recorded.Entry
 
 _renewed: set[Path] = set()
 """The files that this process has begun anew, under ``record="all"``: the next test adds to them."""
@@ -86,35 +85,41 @@ class Cassette(Callback):
     @property
     def recorded(self) -> list[str]:
         """All calls of the file."""
-        return [describe(each) for each in self.entries]
+        return [recorded.describe(each) for each in self.entries]
 
     @property
     def stale(self) -> list[str]:
         """The recorded calls that were not asked for."""
-        return [describe(each) for index, each in enumerate(self.entries) if index not in self.used]
+        return [recorded.describe(each) for index, each in enumerate(self.entries) if index not in self.used]
 
     # -- replaying
 
     def _differs(self, request: Request) -> str | None:
+        if request.is_websocket:
+            return "the request is a websocket's handshake, which is not recorded: answer it by upstream.ws(...)"
         if self.record != "none" or self._find(request):
             return None
         return f"the cassette has no such call ({self._nearest(request)}); --upstream-record=new records it"
 
     def _nearest(self, request: Request) -> str:
         same_path = [
-            each for each in self.entries if _part("path", each["request"]) == _part("path", self._key(request))
+            each
+            for each in self.entries
+            if recorded.part("path", each["request"]) == recorded.part("path", self._key(request))
         ]
         return (
-            f"it has {', '.join(map(describe, same_path[:3]))}" if same_path else f"it has {len(self.entries)} others"
+            f"it has {', '.join(map(recorded.describe, same_path[:3]))}"
+            if same_path
+            else f"it has {len(self.entries)} others"
         )
 
     def _find(self, request: Request) -> list[int]:
         key = self._key(request)
-        wanted = [_part(name, key) for name in self.match]
+        wanted = [recorded.part(name, key) for name in self.match]
         return [
             index
             for index, each in enumerate(self.entries)
-            if [_part(name, each["request"]) for name in self.match] == wanted
+            if [recorded.part(name, each["request"]) for name in self.match] == wanted
         ]
 
     def _key(self, request: Request) -> Entry:
@@ -122,7 +127,7 @@ class Cassette(Callback):
         content_type = request.headers.get("content-type", "")
         key: Entry = {"method": request.method, "url": self._mask.url(request.url)}
         if request.content:
-            key.update(self._body(request.content, content_type))
+            key.update(self._body(recorded.with_one_boundary(request.content, content_type), content_type))
         return key
 
     def _replay(self, request: Request) -> Reply | None:
@@ -131,21 +136,15 @@ class Cassette(Callback):
             return None
         index = next((index for index in found if index not in self.used), found[-1])
         self.used.add(index)
-        response = self.entries[index]["response"]
-        return Reply(
-            response["status"],
-            headers=[(name, value) for name, value in response["headers"]],
-            body=_bytes(response),
-            reason=response.get("reason"),
-        )
+        return recorded.reply(self.entries[index]["response"])
 
     # -- recording
 
     async def _answer(self, request: Request) -> Reply | Fault:
-        return self._replay(request) or self._keep(request, await real.fetch(self.upstream, request))
+        return self._replay(request) or self._keep(request, await real.fetch(self.upstream, recorded.readable(request)))
 
     def call_now(self, request: Request) -> Reply | Fault:
-        return self._replay(request) or self._keep(request, real.fetch_now(self.upstream, request))
+        return self._replay(request) or self._keep(request, real.fetch_now(self.upstream, recorded.readable(request)))
 
     def _keep(self, request: Request, reply: Reply | Fault) -> Reply | Fault:
         if isinstance(reply, Fault):
@@ -164,7 +163,7 @@ class Cassette(Callback):
         assert isinstance(reply.body, bytes)
         headers, body = self._mask.headers(reply.headers), reply.body
         content_type = reply.header("content-type") or ""
-        plain = _decoded(body, reply.header("content-encoding"))
+        plain = recorded.plain(body, reply.header("content-encoding"))
         if plain is not None and (shown := self._masked(plain, content_type)) != plain:
             # a secret in it: the body is kept masked, and as it is no longer what was compressed and measured,
             # uncompressed
@@ -218,7 +217,7 @@ class Cassette(Callback):
                 f"cassette {self.path} is broken: it is no cassette of version {VERSION} ({found!r}). {_AGAIN}"
             )
         for number, entry in enumerate(document.get("calls") or [], 1):
-            if wrong := _wrong(entry):
+            if wrong := recorded.wrong(entry):
                 raise CassetteError(f"cassette {self.path} is broken: call {number} {wrong}. {_AGAIN}")
         return list(document.get("calls") or [])
 
@@ -250,56 +249,3 @@ class Cassette(Callback):
 
 
 _AGAIN = "Repair it, or record it anew: pytest --upstream-record=all"
-
-
-def _wrong(entry: Any) -> str:
-    """What is wrong with a call of the file."""
-    for part, names in (("request", ("method", "url")), ("response", ("status", "headers"))):
-        if not isinstance(entry, dict) or not isinstance(entry.get(part), dict):
-            return f"has no {part}"
-        if missing := [name for name in names if name not in entry[part]]:
-            return f"has a {part} without {missing[0]}"
-    try:
-        _bytes(entry["response"])
-        return ""
-    except ValueError as exc:
-        return f"has a body that is no base64 ({exc})"
-
-
-def _bytes(kept: Entry) -> bytes:
-    if "base64" in kept:
-        return base64.b64decode(kept["base64"], validate=True)
-    return str(kept.get("text", "")).encode()
-
-
-def _part(name: str, asked: Entry) -> Any:
-    """A part of a recorded request, for comparing."""
-    from urllib.parse import parse_qsl, urlsplit
-
-    if name in ("method", "url"):
-        return asked[name]
-    if name == "body":
-        return asked.get("base64") or asked.get("text", "")
-    split = urlsplit(asked["url"])
-    match name:
-        case "host":
-            return split.netloc
-        case "query":
-            return sorted(parse_qsl(split.query, keep_blank_values=True))
-    return getattr(split, name)
-
-
-def describe(entry: Entry) -> str:
-    return f"{entry['request']['method']} {entry['request']['url']}"
-
-
-def _decoded(body: bytes, encoding: str | None) -> bytes | None:
-    """The body as text sees it; None when that takes more than the standard library."""
-    if encoding in (None, "", "identity"):
-        return body
-    if encoding not in ("gzip", "x-gzip", "deflate"):
-        return None
-    try:
-        return zlib.decompress(body, wbits=zlib.MAX_WBITS | 32)
-    except zlib.error:
-        return None

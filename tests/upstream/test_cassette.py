@@ -282,6 +282,9 @@ AGAIN = "Repair it, or record it anew: pytest --upstream-record=all"
             cassette({"request": {"method": "GET", "url": "x"}, "response": {"status": 1, "headers": [], "base64": "?"}}),
             "call 1 has a body that is no base64 (Only base64 data is allowed)",
         ),
+        (cassette(call("https://x.test/", "x"), {**call("x", "x"), "response": {"status": "200", "headers": []}}), "call 2 cannot be given (reply('200'): an HTTP status is between 100 and 599; for a JSON number write Reply(json='200').)"),
+        (cassette({**call("x", "x"), "response": {"status": 200, "headers": ["a"]}}), "call 1 cannot be given (not enough values to unpack (expected 2, got 1))"),
+        (cassette(call(5, "x")), "call 1 cannot be given ('int' object has no attribute 'decode')"),
     ],
 )  # fmt: skip
 def test_a_broken_cassette_is_refused_with_the_place(tmp_path, text, message):
