@@ -130,7 +130,7 @@ def _locks_file(args: Args, kwargs: Kwargs) -> bool:
     return not operation & (fcntl.LOCK_NB | fcntl.LOCK_UN)
 
 
-def _real_file(args: Args, kwargs: Kwargs) -> bool:
+def real_file(args: Args, kwargs: Kwargs) -> bool:
     database = _argument(args, kwargs, 0, "database", "")
     text = os.fsdecode(database) if isinstance(database, (str, bytes, os.PathLike)) else ""
     return bool(text) and ":memory:" not in text and "mode=memory" not in text
@@ -272,7 +272,7 @@ STANDARD: tuple[Call, ...] = (
     Call("imaplib:IMAP4.open", "imaplib.IMAP4"),
     Call("poplib:POP3.__init__", "poplib.POP3"),
     Call("xmlrpc.client:ServerProxy._ServerProxy__request", "xmlrpc.client.ServerProxy"),
-    Call("sqlite3:connect", "sqlite3.connect", _real_file),
+    Call("sqlite3:connect", "sqlite3.connect", real_file),
     Call("pathlib:Path.read_text", "pathlib.Path.read_text", _big_file),
     Call("pathlib:Path.read_bytes", "pathlib.Path.read_bytes", _big_file),
     Call("pathlib:Path.write_text", "pathlib.Path.write_text", _big_text),

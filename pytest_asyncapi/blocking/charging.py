@@ -66,12 +66,20 @@ class Rules:
 
 
 def charge(
-    base: Point, started: int, looks: list[Look], end: Point, rules: Rules, *, collections: Sequence[int] = ()
+    base: Point,
+    started: int,
+    looks: list[Look],
+    end: Point,
+    rules: Rules,
+    *,
+    collections: Sequence[int] = (),
+    collected: int = 0,
 ) -> Charge:
     """Charge the slice that began at `started` and ended at `end`.
 
     `base` are the counters at the start of the slice, or up to a few milliseconds before it: what then may belong to
-    earlier slices is not charged. `collections` are the CPU times of the long garbage collections in the slice.
+    earlier slices is not charged. `collections` are the CPU times of the long garbage collections in the slice,
+    `collected` is how many there were, of any length.
     """
     verdict = Charge(wall=end.time - started, collecting=sum(collections))
     slack = max(0, started - base.time)
@@ -112,17 +120,19 @@ def charge(
         elif verdict.shares:
             last = verdict.shares[-1]
             verdict.shares[-1] = (last[0] + share[0], last[1] + share[1])
-    verdict.cpu = max(0, verdict.cpu - _not_its_own(collections, verdict.cpu))
+    verdict.cpu = max(0, verdict.cpu - _not_its_own(collections, collected, verdict.cpu))
     return verdict
 
 
-def _not_its_own(collections: Sequence[int], cpu: int) -> int:
+def _not_its_own(collections: Sequence[int], collected: int, cpu: int) -> int:
     """How much of the collecting is not the slice's doing.
 
-    A collection strikes whoever happens to allocate next. But a slice that works and sees several of them has made the
-    objects itself: all but the longest are the price of its work.
+    A collection strikes whoever happens to allocate next. But a slice that works at least half as long, and sees many
+    of them, has made the objects itself: they are the price of its work. Of several long ones all but the longest are.
     """
     whole = sum(collections)
+    if collected >= 20 and (cpu - whole) * 2 >= whole:
+        return 0
     if len(collections) >= 3 and (cpu - whole) * 4 >= whole:
         return max(collections)
     return whole

@@ -31,6 +31,7 @@ class Slice:
     base: Point
     taken: list[tuple[Look, Stack, Any]]  # (counters, stack, ASGI scope)
     collections: list[int]  # CPU nanoseconds of each long one
+    collected: int  # how many there were, of any length
     scope: Any  # of the last request that began in it
     thread: str
     rules: Rules
@@ -47,7 +48,15 @@ class Slice:
                 changes["watch_switches"] = look.watch_switches or end.watch_switches
             looks.append(dataclasses.replace(look, **changes))
             self.places.append(place)
-        verdict = charge(self.base, self.start, looks, self.end, self.rules, collections=self.collections)
+        verdict = charge(
+            self.base,
+            self.start,
+            looks,
+            self.end,
+            self.rules,
+            collections=self.collections,
+            collected=self.collected,
+        )
         verdict.cpu = int(verdict.cpu / _tracing())
         return verdict
 

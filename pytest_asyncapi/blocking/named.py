@@ -23,6 +23,7 @@ from pytest_asyncapi.blocking.attribution import owner
 from pytest_asyncapi.blocking.calls import LIBRARIES, STANDARD, Call
 from pytest_asyncapi.blocking.files import PLACES, Open
 from pytest_asyncapi.blocking.slices import ROOTS
+from pytest_asyncapi.blocking.sqlite import connect_with
 from pytest_asyncapi.wire.imports import AfterImport
 
 Stack = list[tuple[CodeType, int, int]]
@@ -54,9 +55,12 @@ class NamedCalls:
         self.record = record
         self._patched: list[tuple[Any, str, Any, Any]] = []  # holder, name, original, wrapper
         self._open: Any = None
+        self._active = False
 
     def install(self, imports: AfterImport) -> None:
         replaced: dict[int, Any] = {}
+        self._active = True
+        imports.watch("sqlite3", functools.partial(self._patch_sqlite, replaced))
         for call in (*STANDARD, *LIBRARIES):
             module = call.target.partition(":")[0]
             imports.watch(module, functools.partial(self._patch, call, replaced))
@@ -79,6 +83,7 @@ class NamedCalls:
                 back[id(wrapper)] = original
         self._rebind(back)
         self._patched.clear()
+        self._active = False
         if self._open is not None:
             self._open.close()
 
@@ -112,6 +117,13 @@ class NamedCalls:
         if original is self._open.__wrapped__:  # and no fake that somebody has put there
             setattr(module, name, self._open)
             self._patched.append((module, name, original, self._open))
+
+    def _patch_sqlite(self, replaced: dict[int, Any], module: ModuleType) -> None:
+        original = module.connect
+        wrapper = connect_with(module, self._wrapper, lambda: self._active)
+        module.connect = wrapper  # type: ignore[attr-defined]
+        self._patched.append((module, "connect", original, wrapper))
+        replaced[id(original)] = wrapper
 
     def _moved(self, call: Call, wall: int, cpu: int) -> None:
         """A megabyte of one file has been read or written."""

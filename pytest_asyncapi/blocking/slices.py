@@ -38,6 +38,8 @@ class Slot:
     __slots__ = (
         "base",
         "closed",
+        "collected",
+        "collected_at",
         "collections",
         "deadline",
         "finishing",
@@ -73,6 +75,7 @@ class Slot:
         self.looks: list[tuple[Look, Any, Any]] = []  # (evidence, stack, scope)
         self.looked_at = 0  # the start of the slice that the looks belong to
         self.collections: list[tuple[int, int]] = []  # (when it ended, its CPU time)
+        self.collected = self.collected_at = 0  # how many, in the slice that began then
         self.scope: tuple[int, Any] | None = None  # the last request that began in this thread, and when
         self.named: list[Any] = []  # the named calls of the slice that began at `named_at`
         self.named_at = 0
@@ -100,7 +103,7 @@ class Slices:
         self.finish = finish
         self.watchdog = watchdog
         self.slots: dict[int, Slot] = {}
-        self.owner = object()  # marks the slots of this installation
+        self._over = False
         self._original: Any = None
         self._patched: Any = None
         self._set_limit: Callable[[int], None] = lambda limit: None
@@ -116,6 +119,9 @@ class Slices:
         slot: Slot | None = getattr(_local, "slot", None)
         if slot is None or slot.closed or slot.thread != threading.get_ident():
             slot = _local.slot = Slot()
+            if self._over:  # a step that was scheduled before the end: nobody looks at it, and the next one is new
+                self._shut(slot)
+                return slot
             self.slots[slot.thread] = slot
             self.watchdog.add(slot)
             _local.end = _ThreadEnd(self.close_slot, slot)
@@ -126,10 +132,15 @@ class Slices:
             if slot.closed:
                 return
             slot.closed = True
-        slot.push_at = 0
         if self.slots.get(slot.thread) is slot:
             del self.slots[slot.thread]
         self.watchdog.remove(slot)
+        self._shut(slot)
+
+    @staticmethod
+    def _shut(slot: Slot) -> None:
+        slot.closed = True
+        slot.push_at = 0
         slot.kernel.close()
         if slot.timer is not None:
             slot.timer.close()
@@ -154,7 +165,7 @@ class Slices:
                 slot = loop._asyncapi_slot = mine
             queued, switches = slot.kernel.counters()
             slot.base = Point(start, thread_time(), queued, switches, watchdog.switches())
-            slot.push_at = start + push_every
+            slot.push_at = 0 if slot.closed else start + push_every
             slot.deadline = start + lead
             if slot.timer is not None:
                 slot.timer.arm(lead)
@@ -227,6 +238,7 @@ class Slices:
         self._set_limit(nanoseconds)
 
     def uninstall(self) -> None:
+        self._over = True
         if asyncio.events.Handle._run is self._patched:
             asyncio.events.Handle._run = self._original  # type: ignore[method-assign]
         else:  # somebody wrapped ours: it stays below, and never finishes a slice
@@ -249,10 +261,14 @@ def _watch_collections(
             began = cpu_clock()
             return
         took = cpu_clock() - began
+        slot: Slot | None = getattr(_local, "slot", None)
+        if slot is None or slot.handle is None:
+            return
+        if slot.collected_at != slot.start:
+            slot.collected, slot.collected_at = 0, slot.start
+        slot.collected += 1
         if took > _LONG_COLLECTION:
-            slot: Slot | None = getattr(_local, "slot", None)
-            if slot is not None and slot.handle is not None:
-                slot.collections.append((clock(), took))
+            slot.collections.append((clock(), took))
 
     return collecting
 

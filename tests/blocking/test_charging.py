@@ -149,6 +149,17 @@ def test_many_collections_in_a_slice_that_works_are_of_its_own_making(collection
     assert verdict.cpu == cpu * MS
 
 
+@pytest.mark.parametrize(("collected", "work", "cpu"), [(20, 60, 100), (20, 30, 30), (2, 60, 60)],
+                         ids=["of its own making", "longer than its work", "few"])  # fmt: skip
+def test_a_long_collection_in_a_slice_that_makes_many_objects_is_the_price_of_its_work(collected, work, cpu):
+    looks = [look(50, 50, blocked=False)]
+    collections = [(100 - work) * MS]
+
+    verdict = charge(point(0), 0, looks, point(100, 100), RULES, collections=collections, collected=collected)
+
+    assert verdict.cpu == cpu * MS
+
+
 def test_what_earlier_slices_used_is_not_charged():
     """The counters are up to some milliseconds older than the slice."""
     looks = [look(50, 45, blocked=False)]

@@ -33,7 +33,7 @@ def block_of(*names):
         look = Look(number * 10 * MS, number * 10 * MS, blocked=False)
         looks.append((look, [entry], {"type": "http", "method": "GET", "path": "/"}))
     end = Point(len(looks) * 10 * MS + MS, len(looks) * 10 * MS)
-    late = judging.Slice(None, 0, end, Point(0, 0), looks, [], None, "MainThread", Rules(tick=5 * MS))
+    late = judging.Slice(None, 0, end, Point(0, 0), looks, [], 0, None, "MainThread", Rules(tick=5 * MS))
     block, _scope = judging.of_slice(late, late.charge(), set())
     return block
 

@@ -493,3 +493,29 @@ def test_a_dead_lock_is_told_while_it_lasts():
     (text,) = told
     assert text.startswith("pytest-asyncapi: the event loop of MainThread has been held for 0 s, at (innermost last)\n")
     assert text.rstrip().endswith("in test_a_dead_lock_is_told_while_it_lasts.<locals>.stuck")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="uvloop")
+def test_what_runs_on_after_the_end_leaves_the_next_listener_its_eyes():
+    """A step of uvloop that was scheduled under the first one runs when that has stopped."""
+    import select
+
+    import uvloop
+
+    async def first() -> None:
+        async with detect_blocking(threshold=0.02):
+            asyncio.get_running_loop().call_later(0.03, int)
+        await asyncio.sleep(0.05)
+
+    async def second() -> list[str]:
+        async with detect_blocking(threshold=0.02) as blocks:
+            poll = select.poll()
+            poll.poll(80)
+        return [block.call for block in blocks]
+
+    found = []
+    for coroutine in (first(), second(), first(), second()):
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            found.append(runner.run(coroutine))
+
+    assert found == [None, ["poll.poll"], None, ["poll.poll"]]
