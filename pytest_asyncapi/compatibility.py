@@ -73,7 +73,7 @@ LIBRARIES: dict[str, Library] = {
         {
             # the item behind a fixture of a wider scope; which fixture asked for this one; which definition a test gets
             "_pytest.fixtures": "FixtureRequest()._pyfuncitem FixtureRequest._iter_chain "
-            "FuncFixtureInfo().name2fixturedefs",
+            "FixtureRequest()._fixture_defs FixtureDef()._finalizers FuncFixtureInfo().name2fixturedefs",
             "_pytest.nodes": "Node._traceback_filter",
             "_pytest.python": "Function()._fixtureinfo",
         },

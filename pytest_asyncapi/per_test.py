@@ -7,6 +7,7 @@ by `entered`, which spares the test a fixture. Pytest takes longer to set one up
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
@@ -39,3 +40,20 @@ def entered(name: str, request: pytest.FixtureRequest, stack: contextlib.ExitSta
         opened[name] = stack.enter_context(_OPENERS[name](request))
         stack.callback(opened.pop, name)
     return opened[name]
+
+
+def forget_finished(item: pytest.Item) -> None:
+    """Let a test's requests for fixtures go, once they have ended.
+
+    Whenever a fixture of one test asks for one of the session, as `client` does for `asgi_app`, pytest notes at the
+    latter that the former ends with it, and keeps the note until the end of the run, with all that hangs on it.
+    """
+    for fixturedef in item._request._fixture_defs.values():  # type: ignore[attr-defined]
+        if fixturedef.scope != "function":
+            notes = fixturedef._finalizers
+            notes[:] = [each for each in notes if not _has_finished(each)]
+
+
+def _has_finished(note: object) -> bool:
+    fixturedef = getattr(note.func, "__self__", None) if isinstance(note, functools.partial) else None
+    return isinstance(fixturedef, pytest.FixtureDef) and fixturedef.cached_result is None

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_asyncapi.per_test import forget_finished
+
 if TYPE_CHECKING:
     from pytest_asyncapi.timeline import Event
 
@@ -23,6 +25,15 @@ def pytest_fixture_setup(
     if fixturedef.argname == "asgi_app":
         request.config.stash.setdefault(APP_SCOPES, {})[id(value)] = fixturedef.scope
     return value
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, None, None]:
+    try:
+        yield
+    finally:
+        if RECORDER in item.stash:
+            forget_finished(item)
 
 
 @pytest.hookimpl(wrapper=True)
