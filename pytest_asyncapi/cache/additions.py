@@ -34,7 +34,10 @@ def info(session: Any, arguments: list[bytes]) -> Any:
             "tcp_port": 0,
             "uptime_in_seconds": int(session.engine.clock.time() - server.lastsave),
         },
-        "Clients": {"connected_clients": len(server.sockets), "blocked_clients": 0},
+        "Clients": {
+            "connected_clients": len(server.sockets),
+            "blocked_clients": sum(each.busy for each in server.sockets),
+        },
         "Memory": {
             "used_memory": 1048576,
             "used_memory_human": "1.00M",

@@ -13,6 +13,7 @@ import asyncio
 import weakref
 from typing import TYPE_CHECKING, Any
 
+from pytest_asyncapi.cache import sentinel
 from pytest_asyncapi.compatibility import check
 from pytest_asyncapi.errors import IncompatibleLibrary
 from pytest_asyncapi.wire.patches import Patches
@@ -40,6 +41,8 @@ def enter(sandbox: Sandbox) -> None:
             for library in LIBRARIES:
                 _patches.when_imported(f"{library}.asyncio.connection", _hook_async)
                 _patches.when_imported(f"{library}.connection", _hook_sync)
+                _patches.when_imported(f"{library}.asyncio.sentinel", _hook_sentinel)
+                _patches.when_imported(f"{library}.sentinel", _hook_sentinel)
         except IncompatibleLibrary:
             _patches.undo()
             raise
@@ -63,6 +66,10 @@ def _hook_sync(module: Any) -> None:
     check(module.__name__.partition(".")[0])
     for kind in _SYNC:
         _patches.replace(getattr(module, kind), "_connect", _sync_connect)
+
+
+def _hook_sentinel(module: Any) -> None:
+    sentinel.hook(module, _patches, current)
 
 
 def _async_connect(real: Any) -> Any:

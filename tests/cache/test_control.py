@@ -57,9 +57,9 @@ async def test_down_ends_a_subscription(redis_cache, client):
             await pubsub.get_message(timeout=5)
 
 
-async def test_down_ends_a_blocking_pop(redis_cache, client):
+async def test_down_ends_a_blocking_pop(redis_cache, client, blocked):
     waiting = asyncio.create_task(client.blpop("l", timeout=5))
-    await asyncio.sleep(0.02)
+    await blocked(redis_cache)
     redis_cache.down()
 
     with pytest.raises(redis.ConnectionError):

@@ -71,7 +71,8 @@ async def test_aiocache_stampede_and_optimistic_locks(redis_cache):
     @cached_stampede(lease=2, ttl=60, cache=Cache.REDIS, endpoint="cache.example.com", key="slow")
     async def slow():
         calls.append(1)
-        await asyncio.sleep(0.02)
+        while len([each for each in redis_cache.commands if each.name == "SET"]) < 6:
+            await asyncio.sleep(0)  # until the others have asked for the lock
         return "value"
 
     # Over a real connection aiocache lets in who asks while the lock's holder still waits for the answer to its SET:

