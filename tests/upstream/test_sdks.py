@@ -156,9 +156,9 @@ async def test_a_stream_that_breaks_off_is_an_error_of_the_sdk(openai_client, up
 
 
 async def test_httpx_over_aiohttp():
-    httpx_aiohttp = pytest.importorskip("httpx_aiohttp")
     if not hasattr(importlib.import_module("aiohttp"), "SocketTimeoutError"):
         pytest.skip("httpx-aiohttp needs aiohttp 3.10")
+    httpx_aiohttp = pytest.importorskip("httpx_aiohttp")
     with Upstream() as upstream:
         route = upstream.get("https://x.test/").reply({"a": 1}, faults.refused)
         async with httpx_aiohttp.HttpxAiohttpClient() as client:
