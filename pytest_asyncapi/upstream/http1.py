@@ -29,6 +29,7 @@ class RequestParser:
         self._length = 0
         self._chunked = False
         self.expects_continue = False
+        self.closes = False  # the client wants the connection closed after the answer
 
     def feed(self, data: bytes) -> None:
         self._buffer += data
@@ -97,7 +98,7 @@ class RequestParser:
         except ValueError:
             raise BadRequest(lines[0][:80]) from None
         headers = []
-        self._length, self._chunked = 0, False
+        self._length, self._chunked, self.closes = 0, False, version == "HTTP/1.0"
         for line in lines[1:]:
             name, _, value = line.partition(":")
             value = value.strip()
@@ -107,6 +108,8 @@ class RequestParser:
                 self._length = _size(value, 10)
             elif lower == "transfer-encoding":
                 self._chunked = "chunked" in value.lower()
+            elif lower == "connection":
+                self.closes = "close" in value.lower() or (self.closes and "keep-alive" not in value.lower())
             elif lower == "expect":
                 self.expects_continue = value.lower() == "100-continue"
         self._head = method, target, headers

@@ -17,7 +17,7 @@ from pytest_asyncapi.upstream.fault import Fault
 from pytest_asyncapi.upstream.http1 import ESTABLISHED, BadRequest, RequestParser
 from pytest_asyncapi.upstream.plan import Plan, planned
 from pytest_asyncapi.upstream.replies import LAST_CHUNK, Reply, as_exception, frame
-from pytest_asyncapi.upstream.server import GARBAGE, ServerConnection, _not_http, truncated
+from pytest_asyncapi.upstream.server import GARBAGE, ServerConnection, _not_http, last, truncated
 from pytest_asyncapi.wire.pipe import CLIENT_ADDRESS, HIGH_WATER, SERVER_ADDRESS, MemoryTransport, connect
 
 if TYPE_CHECKING:
@@ -253,6 +253,7 @@ def sync_stream(core: Any, client: str) -> Any:
             return upstream.plan(request).use() if upstream is not None else None
 
         def _bytes(self, reply: Reply, request: Request) -> Iterator[bytes]:
+            reply = last(reply, self.parser)
             if reply.fault is not None:
                 yield from self._broken(reply.fault, reply)
             elif request.method == "HEAD":

@@ -158,11 +158,13 @@ class ServerConnection(asyncio.Protocol):
                 self.fail(as_exception(answer))
 
     def _send(self, reply: Reply, request: Request) -> None:
+        reply = last(reply, self.parser)
         self.transport.write(reply.head if request.method == "HEAD" else reply.message)
         if reply.close:
             self.transport.close()
 
     async def _stream(self, reply: Reply, request: Request) -> None:
+        reply = last(reply, self.parser)
         self.transport.write(reply.head)
         measured = reply.header("content-length") is not None
         if request.method != "HEAD":
@@ -227,6 +229,11 @@ class ServerConnection(asyncio.Protocol):
             self._task.cancel()
         self.transport.peer.close()
         self.transport.close()
+
+
+def last(reply: Reply, parser: RequestParser) -> Reply:
+    """The answer, as the last one when the client has asked for that."""
+    return reply.changed(close=True) if parser.closes and not reply.close else reply
 
 
 def truncated(reply: Reply, after: int) -> bytes:

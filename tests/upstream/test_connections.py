@@ -26,6 +26,16 @@ async def test_a_connection_is_kept_and_used_again(http, wired_service):
     assert wired_service.connections == 2
 
 
+async def test_a_client_that_wants_the_connection_closed(http, wired_service):
+    wired_service.on("/", {})
+
+    for _ in range(2):
+        answer = await http.request("GET", f"{wired_service.base}/", headers={"Connection": "close"})
+        assert answer.headers["connection"] == "close"
+
+    assert wired_service.connections == 2
+
+
 async def test_as_many_connections_as_requests_at_once(async_http, wired_service):
     wired_service.on("/", Reply(text="x", latency=0.02))
 

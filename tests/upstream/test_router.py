@@ -65,6 +65,19 @@ async def test_a_router_answers_the_loops_of_other_threads():
     assert answers == ["x", "x"]
 
 
+@pytest.mark.parametrize("wire", [False, True])
+@pytest.mark.parametrize("library", [httpx, httpx2], ids=lambda each: each.__name__)
+async def test_sync_clients_in_threads(library, wire):
+    """One client for all threads, beside a running loop."""
+    with Upstream(wire=wire) as upstream, library.Client() as client:
+        upstream.get("https://x.test/{n}").reply(lambda request, n: {"n": n})
+        numbers = [str(n) for n in range(40)]
+        answers = await asyncio.gather(*(asyncio.to_thread(client.get, URL + number) for number in numbers))
+
+    assert [each.json()["n"] for each in answers] == numbers
+    assert len(upstream.calls) == 40
+
+
 async def test_a_response_that_was_never_closed_gives_its_place_back_when_the_router_goes():
     async with httpx2.AsyncClient(limits=httpx2.Limits(max_connections=1), timeout=0.05) as client:
         for _ in range(2):
