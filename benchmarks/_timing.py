@@ -3,7 +3,7 @@
 import gc
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 
@@ -16,6 +16,16 @@ class Ratio:
     low: float
     high: float
     seconds: float  # the case's median CPU time for one call, for orientation only
+
+    @property
+    def cell(self) -> str:
+        """The ratio with its spread."""
+        return f"{self.median:.2f} ({self.low:.2f} to {self.high:.2f})"
+
+    @property
+    def inverse(self) -> "Ratio":
+        """How many times as much in the same time."""
+        return Ratio(self.name, 1 / self.median, 1 / self.high, 1 / self.low, self.seconds)
 
 
 def ratios(
@@ -45,13 +55,18 @@ def ratios(
             taken[name].append((clock() - begin) / number)
     found = []
     for name, times in taken.items():
-        each = [mine / base for mine, base in zip(times, taken[baseline], strict=True)]
-        low, median, high = statistics.quantiles(each, n=4)
-        found.append(Ratio(name, median, low, high, statistics.median(times)))
+        found.append(ratio(name, times, taken[baseline]))
     return found
+
+
+def ratio(name: str, times: Sequence[float], base: Sequence[float]) -> Ratio:
+    """Times beside those of the baseline, round by round."""
+    each = [mine / other for mine, other in zip(times, base, strict=False)]
+    low, median, high = statistics.quantiles(each, n=4) if len(each) > 1 else each * 3
+    return Ratio(name, median, low, high, statistics.median(times))
 
 
 def table(title: str, found: list[Ratio], *, unit: str = "ratio of CPU time, lower is better") -> str:
     """The ratios as a Markdown table, the baseline being the row of 1.00."""
-    rows = [f"| {each.name} | {each.median:.2f} | {each.low:.2f} to {each.high:.2f} |" for each in found]
-    return "\n".join([f"### {title}", "", f"| | {unit} | quartiles |", "|---|---|---|", *rows, ""])
+    rows = [f"| {each.name} | {each.cell} |" for each in found]
+    return "\n".join([f"### {title}", "", f"| | {unit} |", "|---|---|", *rows, ""])

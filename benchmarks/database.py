@@ -9,7 +9,6 @@ writes and a read, each in a session of its own), 1,000 tests in one loop, and t
 
 import asyncio
 import gc
-import statistics
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -21,6 +20,7 @@ from typing import Any
 from sqlalchemy import Column, ForeignKey, Integer, MetaData, String, Table, func, insert, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
+from benchmarks._timing import ratio
 from pytest_asyncapi.database import server
 from pytest_asyncapi.database.control import Database, Isolation, LoopDatabases
 from pytest_asyncapi.database.home import Home, Wishes
@@ -33,6 +33,7 @@ URLS = {
     "aiosqlite": "sqlite+aiosqlite:///app.db",
 }
 TESTS = 1000
+OURS = ("rollback", "commit", "database", "cached")  # the rows whose getting worse is named
 
 
 def tables(count: int) -> MetaData:
@@ -261,12 +262,10 @@ def bench_start() -> Any:
 
 def show(title: str, cases: list[Case], baseline: str) -> None:
     base = next(case for case in cases if case.name == baseline)
-    print(f"### {title}\n\n| | ratio | median ms | quartiles ms |\n|---|---|---|---|")
+    print(f"### {title}\n\n| | ratio (quartiles) | median ms |\n|---|---|---|")
     for case in cases:
-        each = sorted(case.seconds)
-        low, median, high = statistics.quantiles(each, n=4) if len(each) > 1 else [each[0]] * 3
-        ratio = statistics.median(a / b for a, b in zip(case.seconds, base.seconds, strict=False))
-        print(f"| {case.name} | {ratio:.2f} | {median * 1e3:.2f} | {low * 1e3:.2f} to {high * 1e3:.2f} |")
+        each = ratio(case.name, case.seconds, base.seconds)
+        print(f"| {case.name} | {each.cell} | {each.seconds * 1e3:.2f} |")
     print(flush=True)
 
 
@@ -275,7 +274,6 @@ def run(work: Awaitable[Any]) -> Any:
 
 
 def main(rounds: int = 15) -> None:
-    print("## database\n")
     for driver in ("asyncpg", "aiosqlite"):
         for count in (5, 50):
             cases = run(resets(driver, count, rounds))

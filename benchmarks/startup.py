@@ -14,6 +14,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+from benchmarks._timing import ratio
+
 ROUNDS = 25
 PLUGINS = ("-p", "asyncio", "-p", "anyio", "-p", "no:cacheprovider")
 CASES = {
@@ -52,7 +54,9 @@ def measure(directory: Path, arguments: tuple[str, ...], rounds: int = ROUNDS) -
 
 def main() -> None:
     print(f"### Start-up, installed and unused: milliseconds of CPU time that the plugin adds ({ROUNDS} rounds)\n")
-    print("| run | added, fastest runs | added, medians | the run without it |\n|---|---|---|---|")
+    print(
+        "| run | added, fastest runs | added, medians | ratio to that without | that one, ms |\n|---|---|---|---|---|"
+    )
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)
         (directory / "pytest.ini").write_text("[pytest]\nasyncio_default_fixture_loop_scope = function\n")
@@ -61,7 +65,10 @@ def main() -> None:
             with_plugin, without = measure(directory, arguments)
             fastest = min(with_plugin) - min(without)
             medians = statistics.median(with_plugin) - statistics.median(without)
-            print(f"| {title} | {fastest:.1f} | {medians:.1f} | {statistics.median(without):.0f} |", flush=True)
+            cell = ratio(title, with_plugin, without).cell
+            print(
+                f"| {title} | {fastest:.1f} | {medians:.1f} | {cell} | {statistics.median(without):.0f} |", flush=True
+            )
 
 
 if __name__ == "__main__":
