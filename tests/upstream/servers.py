@@ -174,7 +174,7 @@ class LiveServer:
         reply = to_reply(self.service.answer(self._request(scope, body)))
         assert isinstance(reply, Reply)
         await asyncio.sleep(reply.latency)
-        headers = [(name.lower().encode(), value.encode()) for name, value in reply.wire_headers]
+        headers = [(name.lower().encode(), value.encode("latin-1")) for name, value in reply.wire_headers]
         await send({"type": "http.response.start", "status": reply.status, "headers": headers})
         if isinstance(reply.body, bytes):
             await send({"type": "http.response.body", "body": reply.body})
