@@ -7,6 +7,7 @@ import pytest
 from pytest_asyncapi.client import AsyncClient
 from pytest_asyncapi.client.async_client import client_class
 from pytest_asyncapi.client.transport import http_module
+from tests.httpx_libraries import HTTPX_NAMES, newest
 
 
 @pytest.fixture(params=["process", "live"])
@@ -15,7 +16,7 @@ def way(request):
     return request.param
 
 
-@pytest.fixture(params=["httpx2", "httpx"])
+@pytest.fixture(params=HTTPX_NAMES)
 def library(request):
     """The client library."""
     return request.param
@@ -31,7 +32,7 @@ async def connect(way):
 
             server = await stack.enter_async_context(LiveServer())
 
-        async def open_client(app, library="httpx2", **options):
+        async def open_client(app, library=newest.__name__, **options):
             make = AsyncClient if library == "httpx2" else client_class(http_module(library))
             client = make(app, server=server, **options)
             return await stack.enter_async_context(client)

@@ -5,6 +5,8 @@ import sys
 
 import pytest
 
+from tests.httpx_libraries import HTTPX_NAMES
+
 QUIET = ("-p", "no:randomly", "-p", "no:cacheprovider", "-q")
 APP = """
 import asyncio, contextlib, contextvars, json
@@ -325,7 +327,7 @@ async def test_it(client, client_factory):
     project(conftest=conftest, test_it=test).run().assert_outcomes(passed=1)
 
 
-@pytest.mark.parametrize("library", ["httpx", "httpx2"])
+@pytest.mark.parametrize("library", HTTPX_NAMES)
 def test_the_library(project, library):
     """asyncapi_http_library picks what the client is built on; live or not."""
     test = f"""

@@ -1,7 +1,6 @@
 """A client made at import time, and closed by the app's shut-down, serves the next start of the app."""
 
 import contextlib
-import importlib
 
 import pytest
 from starlette.applications import Starlette
@@ -9,11 +8,12 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
 from pytest_asyncapi.client import AsyncClient
+from tests.httpx_libraries import HTTPX, HTTPX_NAMES
 
 
-@pytest.fixture(params=["httpx", "httpx2"])
+@pytest.fixture(params=HTTPX, ids=HTTPX_NAMES)
 def module(request):
-    return importlib.import_module(request.param)
+    return request.param
 
 
 def answering(module):

@@ -364,6 +364,7 @@ async def test_many_at_once(connect, sockets):
 
 async def test_httpx2s_own_sessions(connect, sockets):
     """client.websocket() of httpx2."""
+    pytest.importorskip("httpx2")
     app, _ = sockets
     client = await connect(app)
 
@@ -404,6 +405,7 @@ async def test_httpx_ws(connect, sockets):
 
 async def test_the_apps_exception_behind_a_foreign_session(connect, sockets):
     """It closes the websocket with 1011, and is raised when the client is closed."""
+    pytest.importorskip("httpx2")
     app, _ = sockets
     client = await connect(app)
 

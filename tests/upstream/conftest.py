@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import importlib
 import ssl
+from functools import partial
 from typing import Any
 
 import aiohttp
-import httpx
-import httpx2
 import pytest
 
+from tests.httpx_libraries import HTTPX
 from tests.upstream.servers import BrokenNetwork, LiveServer, Proxy, routed
 
 
@@ -129,26 +129,24 @@ class SyncHttpxClient(HttpxClient):
             self.client.close()
 
 
-CLIENTS = {
+ASYNC_CLIENTS: dict[str, Any] = {
     "aiohttp": AiohttpClient,
-    "httpx": lambda: HttpxClient(httpx),
-    "httpx2": lambda: HttpxClient(httpx2),
-    "httpx-sync": lambda: SyncHttpxClient(httpx),
-    "httpx2-sync": lambda: SyncHttpxClient(httpx2),
+    **{library.__name__: partial(HttpxClient, library) for library in HTTPX},
 }
+CLIENTS = {**ASYNC_CLIENTS, **{f"{library.__name__}-sync": partial(SyncHttpxClient, library) for library in HTTPX}}
 
 
 @pytest.fixture(params=CLIENTS)
 async def http(request):
-    """Each of the five clients in turn."""
+    """Each of the five clients in turn, as far as they are installed."""
     client = CLIENTS[request.param]()
     yield client
     await client.close()
 
 
-@pytest.fixture(params=["aiohttp", "httpx", "httpx2"])
+@pytest.fixture(params=ASYNC_CLIENTS)
 async def async_http(request):
-    """Each of the three async clients in turn."""
+    """Each of the three async clients in turn, as far as they are installed."""
     client = CLIENTS[request.param]()
     yield client
     await client.close()

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import re
 
-import httpx
-import httpx2
 import pytest
 import yarl
 
 from pytest_asyncapi.errors import ConfigurationError, UnmatchedRequest, UpstreamError
 from pytest_asyncapi.upstream import Reply, Upstream, faults
 from pytest_asyncapi.wire.hosts import Hosts
+from tests.httpx_libraries import each
 
 URL = "https://x.test/"
 
@@ -180,12 +179,18 @@ async def test_a_predicate_that_fails_is_raised_into_the_app_and_fails_the_test(
 
 async def test_urls_of_libraries_other_cases_and_hosts(http):
     with Upstream() as upstream:
-        for url in (yarl.URL("https://a.test/"), httpx.URL("https://b.test/"), httpx2.URL("https://c.test/")):
+        for url in (yarl.URL("https://a.test/"), *(make(f"https://b{n}.test/") for n, make in enumerate(each("URL")))):
             upstream.get(url)
         upstream.get("HTTPS://D.test/")
         upstream.get("https://*.e.test/")
         upstream.get("https://bücher.test/")
-        for host in ("a.test", "b.test", "c.test", "d.test", "any.e.test", "bücher.test"):
+        for host in (
+            "a.test",
+            *(f"b{n}.test" for n, _ in enumerate(each("URL"))),
+            "d.test",
+            "any.e.test",
+            "bücher.test",
+        ):
             assert (await http.request("GET", f"https://{host}/")).status == 200
         with pytest.raises(UnmatchedRequest):
             await http.request("GET", "https://e.test/")

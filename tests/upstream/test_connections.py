@@ -6,13 +6,10 @@ import asyncio
 import ssl
 
 import aiohttp
-import httpx
-import httpx2
 import pytest
 
 from pytest_asyncapi.upstream import Reply, Upstream, faults
-
-LIBRARIES = pytest.mark.parametrize("library", [httpx, httpx2], ids=lambda each: each.__name__)
+from tests.httpx_libraries import LIBRARIES, each, newest
 
 
 async def test_a_connection_is_kept_and_used_again(http, wired_service):
@@ -53,7 +50,7 @@ async def test_many_requests_at_once(async_http, service):
     assert [each.text for each in answers] == [str(n) for n in range(50)]
 
 
-POOL_IS_FULL = (aiohttp.ServerTimeoutError, httpx.PoolTimeout, httpx2.PoolTimeout)
+POOL_IS_FULL = (aiohttp.ServerTimeoutError, *each("PoolTimeout"))
 
 
 async def test_the_limit_of_a_pool_is_real(http, service):
@@ -113,7 +110,7 @@ async def test_a_slow_reader_holds_the_service_back():
             before = made
             whole = await response.read()
         made = 0
-        async with httpx2.AsyncClient() as client, client.stream("GET", "https://x.test/") as response:
+        async with newest.AsyncClient() as client, client.stream("GET", "https://x.test/") as response:
             for _ in range(100):
                 await asyncio.sleep(0)
             assert made < 20

@@ -7,12 +7,11 @@ import gc
 import time
 
 import aiohttp
-import httpx
-import httpx2
 import pytest
 
 from pytest_asyncapi.errors import UpstreamError
 from pytest_asyncapi.upstream import Reply, Upstream, faults
+from tests.httpx_libraries import HTTPX, LIBRARIES, each, newest
 
 URL = "https://api.example.com/thing"
 
@@ -37,7 +36,7 @@ EXPECTED = {
         "truncate": aiohttp.ClientPayloadError,
     },
 }
-for library in (httpx, httpx2):
+for library in HTTPX:
     EXPECTED[library.__name__] = {
         "refused": library.ConnectError,
         "dns": library.ConnectError,
@@ -242,7 +241,7 @@ async def test_a_body_that_is_not_read_fires_the_limit_of_writing(http):
     with Upstream() as upstream:
         route = upstream.post(URL).reply(faults.unread, {"ok": True})
 
-        with pytest.raises((TimeoutError, httpx.WriteTimeout, httpx2.WriteTimeout)):
+        with pytest.raises((TimeoutError, *each("WriteTimeout"))):
             await http.request("POST", URL, content=LARGE)
         assert (await http.request("POST", URL, content=b"small")).json() == {"ok": True}
 
@@ -329,7 +328,7 @@ async def test_a_pause_within_the_body_fires_them_too(async_http, service):
         await async_http.request("GET", f"{service.base}/")
 
 
-@pytest.mark.parametrize("library", [httpx, httpx2], ids=lambda each: each.__name__)
+@LIBRARIES
 async def test_a_write_time_out_at_once(library):
     with Upstream() as upstream, library.Client() as client:
         upstream.post(URL).reply(faults.write_timeout)
@@ -338,7 +337,7 @@ async def test_a_write_time_out_at_once(library):
 
 
 def test_a_hang_under_a_sync_client_without_time_out_is_refused():
-    with Upstream() as upstream, httpx2.Client(timeout=None) as client:
+    with Upstream() as upstream, newest.Client(timeout=None) as client:
         upstream.get(URL).reply(faults.hang)
 
         with pytest.raises(UpstreamError, match="has no read time-out would hang for ever"):
@@ -352,7 +351,7 @@ async def test_nothing_is_left_behind(recwarn):
     for fault in ALL:
         with Upstream() as upstream:
             upstream.post(URL).reply(fault)
-            for library in (httpx, httpx2):
+            for library in HTTPX:
                 async with library.AsyncClient(timeout=0.01) as client:
                     with pytest.raises(library.TransportError):
                         await client.post(URL)

@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 
 import aiohttp
-import httpx2
-import httpx2.websockets as httpx2_ws
 import pytest
 from fastapi import FastAPI, Request, WebSocket
 from fastapi.responses import StreamingResponse
@@ -87,6 +85,8 @@ async def test_it_speaks_websocket(service):
         async with aiohttp.ClientSession() as session, session.ws_connect(url, protocols=["v1"]) as ws:
             await ws.send_str("hi")
             assert (await ws.receive_str(), ws.protocol) == ("HI", "v1")
+        httpx2 = pytest.importorskip("httpx2")
+        httpx2_ws = pytest.importorskip("httpx2.websockets")
         async with httpx2.AsyncClient() as client, client.websocket(url) as ws:
             await ws.send_text("hi")
             assert await ws.receive_text() == "HI"

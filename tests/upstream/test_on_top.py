@@ -5,13 +5,11 @@ from __future__ import annotations
 import asyncio
 
 import aiohttp
-import httpx
-import httpx2
 import pytest
 
 from pytest_asyncapi.upstream import Reply
+from tests.httpx_libraries import LIBRARIES
 
-LIBRARIES = pytest.mark.parametrize("library", [httpx, httpx2], ids=lambda each: each.__name__)
 SIGNALS = (
     "request_start",
     "request_end",

@@ -5,12 +5,12 @@ from __future__ import annotations
 
 import json
 
-import httpx2
 import jsonschema
 import pytest
 
 from pytest_asyncapi.errors import ContractError, UpstreamError
 from pytest_asyncapi.upstream import Upstream
+from tests.httpx_libraries import newest
 
 BASE = "https://users.example.com/v1"
 SPEC = {
@@ -167,7 +167,7 @@ async def test_a_request_that_breaks_the_contract_is_an_error_with_the_schemas_w
     upstream = Upstream()
     upstream.openapi(BASE, SPEC)[route].reply(200)
     with upstream.open():
-        async with httpx2.AsyncClient() as client:
+        async with newest.AsyncClient() as client:
             with pytest.raises(ContractError) as caught:
                 await client.request(method, f"{BASE}{path}", **kwargs)
 
@@ -208,7 +208,7 @@ async def test_nullable_and_exclusive_limits_of_openapi_3_0():
             }
         },
     }
-    with Upstream() as upstream, httpx2.Client() as client:
+    with Upstream() as upstream, newest.Client() as client:
         upstream.openapi("https://x.test", spec)
         assert client.post("https://x.test/", json={"a": None, "b": 6}).json() == {"a": "x", "b": 6}
         with pytest.raises(ContractError, match="5 is less than or equal to the minimum of 5"):
@@ -237,7 +237,7 @@ def with_schema(schema):
     ],
 )  # fmt: skip
 async def test_a_value_is_made_that_fits_the_schema(schema, value):
-    with Upstream() as upstream, httpx2.Client() as client:
+    with Upstream() as upstream, newest.Client() as client:
         upstream.openapi("https://x.test", with_schema(schema))
         assert client.get("https://x.test/").json() == value
 
@@ -257,7 +257,7 @@ def test_mistakes_are_refused_with_the_cure():
 
 
 async def test_a_schema_that_no_simple_value_fits_asks_for_an_example():
-    with Upstream() as upstream, httpx2.Client() as client:
+    with Upstream() as upstream, newest.Client() as client:
         upstream.openapi("https://x.test", with_schema({"type": "string", "pattern": "^[A-Z]{3}$"}))
         with pytest.raises(UpstreamError) as caught:
             client.get("https://x.test/")

@@ -12,16 +12,17 @@ import pytest
 import pytest_asyncapi.upstream.aiohttp_hooks
 import pytest_asyncapi.upstream.httpcore_hooks
 import pytest_asyncapi.upstream.router  # noqa: F401
+from tests.httpx_libraries import HTTPX_NAMES, newest
 
 APP = """
-import aiohttp, httpx, httpx2
+import aiohttp, LIBRARY
 from fastapi import FastAPI
 
-at_import = httpx2.AsyncClient(base_url="https://rates.example.com")
+at_import = LIBRARY.AsyncClient(base_url="https://rates.example.com")
 app = FastAPI()
 
 @app.get("/rate/{currency}")
-async def rate(currency: str, library: str = "httpx2"):
+async def rate(currency: str, library: str = "LIBRARY"):
     url = f"https://rates.example.com/{currency}"
     try:
         if library == "aiohttp":
@@ -30,7 +31,7 @@ async def rate(currency: str, library: str = "httpx2"):
         return (await at_import.get(f"/{currency}")).json()
     except Exception:
         return {"rate": "unknown"}
-"""
+""".replace("LIBRARY", newest.__name__)
 
 
 @pytest.fixture
@@ -49,7 +50,7 @@ def project(pytester):
     return run
 
 
-@pytest.mark.parametrize("library", ["aiohttp", "httpx2"])
+@pytest.mark.parametrize("library", ["aiohttp", newest.__name__])
 def test_an_unanswered_request_fails_the_test_in_its_call_phase_though_the_app_swallows_it(project, library):
     result = project(f"""
         async def test_it(client, upstream):
@@ -94,17 +95,17 @@ def test_an_unused_route_fails_too_unless_it_is_not_required(project):
 def test_what_an_app_sends_while_it_shuts_down_fails_the_tear_down(project, pytester):
     pytester.makepyfile(
         leaves="""
-        import contextlib, httpx2
+        import contextlib, LIBRARY
 
         async def app(scope, receive, send):
             await receive()
             await send({"type": "lifespan.startup.complete"})
             await receive()
             with contextlib.suppress(Exception):
-                async with httpx2.AsyncClient() as client:
+                async with LIBRARY.AsyncClient() as client:
                     await client.post("https://rates.example.com/goodbye")
             await send({"type": "lifespan.shutdown.complete"})
-        """
+        """.replace("LIBRARY", newest.__name__)
     )
     test = """
         async def test_it(asyncapi_upstream, asyncapi_client):
@@ -113,7 +114,9 @@ def test_what_an_app_sends_while_it_shuts_down_fails_the_tear_down(project, pyte
     result = project(test.replace("{}", "").replace("/goodbye", "/hello"), "-o", "asyncapi_app=leaves:app")
 
     result.assert_outcomes(passed=1, errors=1)
-    result.stdout.fnmatch_lines(["no upstream route answers POST https://rates.example.com/goodbye (sent by httpx2)"])
+    result.stdout.fnmatch_lines(
+        [f"no upstream route answers POST https://rates.example.com/goodbye (sent by {newest.__name__})"]
+    )
     project(test.replace("{}", ".reply(204)"), "-o", "asyncapi_app=leaves:app").assert_outcomes(passed=1)
 
 
@@ -205,31 +208,31 @@ def test_a_failing_test_shows_the_calls_that_it_made(project):
     result.stdout.fnmatch_lines(
         [
             "*- upstream calls -*",
-            "GET https://rates.example.com/eur (httpx2) -> 200 OK by <Route GET https://rates.example.com/eur>",
+            f"GET https://rates.example.com/eur ({newest.__name__}) -> 200 OK by <Route GET https://rates.example.com/eur>",
         ]
     )
 
 
 def test_the_apps_own_clients_are_never_intercepted(project):
-    result = project("""
-        import httpx, httpx2
+    result = project(f"""
+        import {", ".join(HTTPX_NAMES)}
         from starlette.testclient import TestClient
         from app import app
 
         async def test_client(client, upstream):
-            upstream.get("https://rates.example.com/eur").reply({"rate": 1})
-            assert (await client.get("/rate/eur")).json() == {"rate": 1}
+            upstream.get("https://rates.example.com/eur").reply({{"rate": 1}})
+            assert (await client.get("/rate/eur")).json() == {{"rate": 1}}
 
         def test_starlette(asyncapi_upstream):
-            asyncapi_upstream.get("https://rates.example.com/eur").reply({"rate": 2})
+            asyncapi_upstream.get("https://rates.example.com/eur").reply({{"rate": 2}})
             with TestClient(app) as client:
-                assert client.get("/rate/eur").json() == {"rate": 2}
+                assert client.get("/rate/eur").json() == {{"rate": 2}}
 
         async def test_asgi_transport(upstream):
-            upstream.get("https://rates.example.com/eur").reply({"rate": 3})
-            for library in (httpx, httpx2):
+            upstream.get("https://rates.example.com/eur").reply({{"rate": 3}})
+            for library in ({", ".join(HTTPX_NAMES)},):
                 async with library.AsyncClient(transport=library.ASGITransport(app=app), base_url="http://x") as client:
-                    assert (await client.get("/rate/eur")).json() == {"rate": 3}
+                    assert (await client.get("/rate/eur")).json() == {{"rate": 3}}
     """)
 
     result.assert_outcomes(passed=3)
@@ -259,23 +262,23 @@ def bare(pytester, monkeypatch):
 
 
 def test_clients_are_imported_by_the_app_alone_and_served_also_when_that_is_during_the_test(pytester, bare):
-    pytester.makepyfile("""
+    pytester.makepyfile(f"""
         import sys
 
         def test_unused():
             rooms = ("pytest_asyncapi.upstream.", "pytest_asyncapi.network.")
-            ours = {name for name in sys.modules if name.startswith(rooms)}
-            assert {name.rpartition(".")[2] for name in ours} == {"fixtures", "hooks"}
+            ours = {{name for name in sys.modules if name.startswith(rooms)}}
+            assert {{name.rpartition(".")[2] for name in ours}} == {{"fixtures", "hooks"}}
 
         async def test_used(asyncapi_upstream):
-            heavy = {"aiohttp", "httpx", "httpx2", "httpcore", "httpcore2", "wsproto", "jsonschema"}
+            heavy = {{"aiohttp", "httpx", "httpx2", "httpcore", "httpcore2", "wsproto", "jsonschema"}}
             assert not heavy & set(sys.modules)
-            asyncapi_upstream.get("https://api.example.com/").reply({"a": 1})
-            import aiohttp, httpx, httpx2
+            asyncapi_upstream.get("https://api.example.com/").reply({{"a": 1}})
+            import aiohttp, {", ".join(HTTPX_NAMES)}
             async with aiohttp.ClientSession() as session, session.get("https://api.example.com/") as response:
-                assert await response.json() == {"a": 1}
-            for library in (httpx, httpx2):
-                assert library.get("https://api.example.com/").json() == {"a": 1}
+                assert await response.json() == {{"a": 1}}
+            for library in ({", ".join(HTTPX_NAMES)},):
+                assert library.get("https://api.example.com/").json() == {{"a": 1}}
     """)
 
     bare().assert_outcomes(passed=2)

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import aiohttp
 import httpx
-import httpx2
 import pytest
 from aiohttp import web
 from starlette.responses import FileResponse, JSONResponse, StreamingResponse
 
 from pytest_asyncapi.errors import UpstreamError
 from pytest_asyncapi.upstream import Reply, Upstream
+from tests.httpx_libraries import LIBRARIES, newest
 
 URL = "https://api.example.com/thing"
 OWN_TEXT = Path(__file__).read_bytes()
@@ -40,7 +40,7 @@ async def get(http, *values, **reply):
         (Reply(418, json={}), 418, b"{}", "application/json"),
         (Reply(html="<p>"), 200, b"<p>", "text/html; charset=utf-8"),
         (httpx.Response(202, json=[1]), 202, b"[1]", "application/json"),
-        (httpx2.Response(202, text="x"), 202, b"x", "text/plain; charset=utf-8"),
+        (newest.Response(202, text="x"), 202, b"x", "text/plain; charset=utf-8"),
         (web.json_response({"a": 1}, status=203), 203, b'{"a": 1}', "application/json; charset=utf-8"),
         (web.HTTPNotFound(text="none"), 404, b"none", "text/plain; charset=utf-8"),
         (JSONResponse({"a": 1}, 207), 207, b'{"a":1}', "application/json"),
@@ -161,7 +161,7 @@ async def test_a_callable_may_raise_a_response_as_in_a_handler_of_aiohttp(http):
     assert (response.status, response.text) == (409, "there is one")
 
 
-@pytest.mark.parametrize("library", [httpx, httpx2], ids=lambda each: each.__name__)
+@LIBRARIES
 async def test_a_callable_may_call_other_services_by_any_client(library):
     """Also a client of another library than the one that is waiting."""
     with Upstream() as upstream:
@@ -174,7 +174,7 @@ async def test_a_callable_may_call_other_services_by_any_client(library):
 
         @upstream.get("https://api.example.com/other")
         async def by_httpx(request):
-            async with httpx.AsyncClient() as inner, httpx2.AsyncClient() as other:
+            async with httpx.AsyncClient() as inner, newest.AsyncClient() as other:
                 return [(await each.get("https://inner.example.com/")).json() for each in (inner, other)]
 
         async with library.AsyncClient(timeout=5) as client:
@@ -256,7 +256,7 @@ async def test_an_async_callable_under_a_sync_client_is_refused_with_the_cure():
     async def later(request):
         return {}
 
-    with Upstream() as upstream, httpx2.Client() as client:
+    with Upstream() as upstream, newest.Client() as client:
         upstream.get(URL).reply(later)
 
         with pytest.raises(UpstreamError) as caught:
@@ -264,6 +264,7 @@ async def test_an_async_callable_under_a_sync_client_is_refused_with_the_cure():
 
     assert str(caught.value) == (
         f"<Route GET {URL}> is answered by the async callable"
-        " test_an_async_callable_under_a_sync_client_is_refused_with_the_cure.<locals>.later, but httpx2's sync client"
+        " test_an_async_callable_under_a_sync_client_is_refused_with_the_cure.<locals>.later, but"
+        f" {newest.__name__}'s sync client"
         f" sent GET {URL} and has no event loop to run it in. Make it a plain function, or send with the async client."
     )

@@ -9,13 +9,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import aiohttp
-import httpx
-import httpx2
 import pytest
 
 from pytest_asyncapi.upstream import Upstream, faults
+from tests.httpx_libraries import LIBRARIES
 
-LIBRARIES = pytest.mark.parametrize("library", [httpx, httpx2], ids=lambda each: each.__name__)
 RETRIES = hasattr(aiohttp, "SocketTimeoutError")  # aiohttp does since 3.10
 
 

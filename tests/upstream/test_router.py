@@ -7,12 +7,11 @@ import socket
 import threading
 
 import aiohttp
-import httpx
-import httpx2
 import pytest
 
 from pytest_asyncapi.errors import UnmatchedRequest, UnusedRoute, UpstreamError
 from pytest_asyncapi.upstream import Upstream, active
+from tests.httpx_libraries import LIBRARIES, newest
 
 URL = "https://x.test/"
 
@@ -33,7 +32,7 @@ async def test_nested_routers_share_no_route(http):
 
 
 @pytest.mark.parametrize("wire", [False, True])
-@pytest.mark.parametrize("library", [httpx, httpx2], ids=lambda each: each.__name__)
+@LIBRARIES
 def test_a_client_of_a_module_works_in_every_loop(library, wire):
     client = library.AsyncClient()
 
@@ -53,7 +52,7 @@ async def test_a_router_answers_the_loops_of_other_threads():
     async def get():
         async with aiohttp.ClientSession() as session, session.get(URL) as response:
             answers.append(await response.text())
-        async with httpx2.AsyncClient() as client:
+        async with newest.AsyncClient() as client:
             answers.append((await client.get(URL)).text)
 
     with Upstream(wire=True) as upstream:
@@ -79,7 +78,7 @@ async def test_sync_clients_in_threads(library, wire):
 
 
 async def test_a_response_that_was_never_closed_gives_its_place_back_when_the_router_goes():
-    async with httpx2.AsyncClient(limits=httpx2.Limits(max_connections=1), timeout=0.05) as client:
+    async with newest.AsyncClient(limits=newest.Limits(max_connections=1), timeout=0.05) as client:
         for _ in range(2):
             with Upstream() as upstream:
                 upstream.get(URL).reply("x")
@@ -121,7 +120,7 @@ async def test_the_loopback_and_allowed_hosts_are_left_alone():
 
 async def test_reset_forgets_the_calls_and_clear_the_routes():
     upstream = Upstream(strict=True)
-    with upstream.open(), httpx2.Client() as client:
+    with upstream.open(), newest.Client() as client:
         route = upstream.get(URL).reply(503, 200)
         client.get(URL)
         with pytest.raises(UnmatchedRequest):
@@ -140,7 +139,7 @@ async def test_reset_forgets_the_calls_and_clear_the_routes():
 def test_the_end_of_the_block_raises_what_is_wrong():
     with pytest.raises(UnusedRoute, match="upstream route never called"), Upstream() as upstream:
         upstream.get(URL)
-    with pytest.raises(UnmatchedRequest), Upstream() as upstream, httpx2.Client() as client:  # noqa: SIM117
+    with pytest.raises(UnmatchedRequest), Upstream() as upstream, newest.Client() as client:  # noqa: SIM117
         with pytest.raises(UnmatchedRequest):
             client.get(URL)
     with pytest.raises(ZeroDivisionError), Upstream() as upstream:

@@ -6,7 +6,6 @@ import re
 
 import aiohttp
 import httpx
-import httpx2
 import pytest
 import respx
 from aioresponses import aioresponses
@@ -14,6 +13,7 @@ from respx.patterns import M
 
 from pytest_asyncapi.errors import UnmatchedRequest, UpstreamError
 from pytest_asyncapi.upstream import Upstream
+from tests.httpx_libraries import newest
 
 URL = "https://api.example.com/thing"
 
@@ -47,7 +47,7 @@ async def test_mock(http, upstream):
     upstream.get(URL).mock(return_value=httpx.Response(202, json={"a": 1}))
     assert (await http.request("GET", URL)).status == 202
 
-    upstream.get(URL).mock(side_effect=[httpx2.Response(500), httpx.Response(200)])
+    upstream.get(URL).mock(side_effect=[newest.Response(500), httpx.Response(200)])
     assert [(await http.request("GET", URL)).status for _ in range(3)] == [500, 200, 200]
 
     upstream.get(URL).mock(side_effect=lambda request: httpx.Response(203))
@@ -103,7 +103,7 @@ async def test_counts_are_asserted(upstream):
     route = upstream.get(URL)
     route.assert_not_called()
     upstream.assert_not_called()
-    async with httpx2.AsyncClient() as client:
+    async with newest.AsyncClient() as client:
         await client.get(URL)
     route.assert_called_once()
     upstream.assert_called_once()
@@ -158,7 +158,7 @@ async def test_respx_beside_us(inner):
             assert client.get(URL).text == "upstream"
         async with aiohttp.ClientSession() as session, session.get(URL) as response:
             assert await response.text() == "upstream"
-        async with httpx2.AsyncClient() as client:
+        async with newest.AsyncClient() as client:
             assert (await client.get(URL)).text == "upstream"
 
 
