@@ -36,8 +36,8 @@ class ClientMethods:
     module: ModuleType
     app: ASGIApp
     asgi: TransportBase
-    _base: Any = None  # the base URL that `_parsed` belongs to
-    _parsed: dict[str, Any]  # URLs as the tests write them -> the library's, which cannot be changed
+    _base: Any = None  # the base URL that `_urls` belongs to
+    _urls: _URLs
 
     def __init__(
         self,
@@ -87,16 +87,16 @@ class ClientMethods:
 
     def build_request(self, method: str, url: Any, *, params: Any = None, **options: Any) -> Any:
         """As httpx's. The tests of an app ask for the same paths again and again: each is parsed once."""
+        if type(url) is not str or params is not None or self.params:  # type: ignore[attr-defined]
+            return super().build_request(method, url, params=params, **options)  # type: ignore[misc]
         base = self.base_url  # type: ignore[attr-defined]
         if base is not self._base:
-            self._base, self._parsed = base, _parsed_urls(self.module, str(base))
-        plain = type(url) is str and params is None and not self.params  # type: ignore[attr-defined]
-        parsed = self._parsed.get(url) if plain else None
-        made = super().build_request(  # type: ignore[misc]
-            method, url if parsed is None else parsed, params=params, **options
-        )
-        if plain and parsed is None and len(self._parsed) < _URLS_KEPT:
-            self._parsed[url] = made.url
+            self._base, self._urls = base, _urls_of(self.module, str(base))
+        known = self._urls.parsed
+        parsed = known.get(url)
+        made = super().build_request(method, self._urls.joined(url) if parsed is None else parsed, **options)  # type: ignore[misc]
+        if parsed is None and len(known) < _URLS_KEPT:
+            known[url] = made.url
         return made
 
     def send(self, request: Any, *, stream: bool = False, **options: Any) -> Any:
@@ -184,10 +184,26 @@ def _check_names(module: ModuleType, options: dict[str, Any]) -> None:
     )
 
 
-@functools.lru_cache(maxsize=16)
-def _parsed_urls(module: ModuleType, base_url: str) -> dict[str, Any]:
+class _URLs:
     """What the clients of a base URL have parsed."""
-    return {}
+
+    def __init__(self, base: str) -> None:
+        self.parsed: dict[str, Any] = {}  # URLs as the tests write them -> the library's, which cannot be changed
+        self._base = None if "?" in base or "#" in base else base.removesuffix("/")
+
+    def joined(self, url: str) -> str:
+        """A path as an absolute URL, which httpx parses once; it parses a path by itself, and again with its base.
+
+        What is no plain path, or not a right one, is left to httpx, and to its words.
+        """
+        if self._base is None or url[:1] != "/" or url[1:2] == "/" or "#" in url or not url.isprintable():
+            return url
+        return self._base + url
+
+
+@functools.lru_cache(maxsize=16)
+def _urls_of(module: ModuleType, base: str) -> _URLs:
+    return _URLs(base)
 
 
 @functools.cache

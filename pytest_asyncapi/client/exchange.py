@@ -5,15 +5,26 @@ from __future__ import annotations
 import asyncio
 import inspect
 import warnings
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pytest_asyncapi.asgi import ASGIApp, Message, Scope, current_scope
 from pytest_asyncapi.client.hints import add_hint
 from pytest_asyncapi.client.options import Options
+from pytest_asyncapi.client.places import tasks_with, threads_with, where
 from pytest_asyncapi.client.tracebacks import unwrapped
-from pytest_asyncapi.client.waiting import debugger_attached, end_task, shielded, tasks_with, wait_for, wake, where
+from pytest_asyncapi.client.waiting import (
+    EXPIRED,
+    debugger_attached,
+    end_task,
+    expire,
+    shielded,
+    wake,
+)
 from pytest_asyncapi.errors import AppCancelled, AppTimeout, ProtocolError, ProtocolWarning
 from pytest_asyncapi.timeline import now
+
+if TYPE_CHECKING:
+    from pytest_asyncapi.client.generators import Generators
 
 _GONE = ("ClientDisconnect", "WebSocketDisconnect")  # how frameworks say that the client has left
 
@@ -31,21 +42,22 @@ def describe(app: Any) -> str:
 class Exchange:
     """One call of the app, in its own task. The app's exception is kept in `exc` until somebody shows it."""
 
-    task: asyncio.Task[None] | None = None
-    exc: BaseException | None = None
-    exc_seen = False
-    violation: ProtocolError | None = None
-    done = False
-    ended_by_us = False
-    ended: float | None = None  # by `timeline.now()`, when the app had returned
-    _waiter: asyncio.Future[None] | None = None
-
     def __init__(self, app: ASGIApp, scope: Scope, options: Options, read_timeout: float | None) -> None:
+        # All attributes are set here: the interpreter finds those of an object sooner than those of its class.
         self.app = app
         self.scope = scope
         self.options = options
         self.read_timeout = read_timeout
         self.loop = asyncio.get_running_loop()
+        self.task: asyncio.Task[None] | None = None
+        self.exc: BaseException | None = None
+        self.exc_seen = False
+        self.violation: ProtocolError | None = None
+        self.done = False
+        self.ended_by_us = False
+        self.ended: float | None = None  # by `timeline.now()`, when the app had returned
+        self._waiter: asyncio.Future[Any] | None = None
+        self._generators: Generators | None = None  # that have to end with the app
 
     async def receive(self) -> Message:
         raise NotImplementedError
@@ -71,7 +83,8 @@ class Exchange:
         except asyncio.CancelledError as exc:
             if not self.ended_by_us:
                 self.exc = exc
-            raise
+                raise
+            # not raised again: the task would keep it, and with it the frames and the generators of the app
         except (KeyboardInterrupt, SystemExit) as exc:
             self.exc = exc
             raise
@@ -90,17 +103,24 @@ class Exchange:
         `rest` is what is left of the time-out, where a part of it has gone by.
         """
         waiter = self._waiter = self.loop.create_future()
+        limit = timeout if rest is None else rest
+        timer = None if limit is None else self.loop.call_later(limit, expire, waiter)
         try:
-            if await wait_for(waiter, timeout if rest is None else rest) or debugger_attached():
+            if (await waiter) is not EXPIRED or debugger_attached():
                 return
         finally:
             self._waiter = None
+            if timer is not None:
+                timer.cancel()
         raise AppTimeout(f"{self.label}: {what} for {timeout:g} s; the app waits at\n{self.where()}", kind)
 
     def where(self) -> str:
-        """The lines where the app waits: its task, or one that it has started, whichever is in its own code."""
+        """The lines where the app waits: its task, those that it has started, and its threads."""
+        return where(*self._tasks(), threads=threads_with(current_scope, self.scope))
+
+    def _tasks(self) -> list[asyncio.Task[Any]]:
         assert self.task is not None
-        return where(self.task, *tasks_with(current_scope, self.scope, self.task))
+        return [self.task, *tasks_with(current_scope, self.scope, self.task)]
 
     @property
     def label(self) -> str:
@@ -123,19 +143,33 @@ class Exchange:
         """Whether the app's exception only says that its client has gone."""
         return isinstance(self.exc, OSError) or type(self.exc).__name__ in _GONE
 
+    def expect_end(self) -> None:
+        """Remember what has to have ended with the app: to be called before it hears of its client's departure."""
+        if self.task is not None and not self.done:
+            from pytest_asyncapi.client.generators import Generators
+
+            self._generators = Generators(self._tasks())
+
     async def end(self) -> None:
         """Let the app react to the departure of its client, then cancel it; returns when it has ended."""
         task = self.task
-        if task is None or self.done:
+        if task is None:
             return
-        with shielded():
-            await asyncio.wait({task}, timeout=self.options.disconnect_grace)
-            self.ended_by_us = self.ended_by_us or not task.done()
-            if not await end_task(task, timeout=1.0):
-                warnings.warn(
-                    f"{self.label}: the app ignores its cancellation; it waits at\n{self.where()}",
-                    ProtocolWarning,
-                    stacklevel=2,
-                )
-                return
-        self.done = True  # a task that was cancelled before its first step has not said so itself
+        if self._generators is None:
+            self.expect_end()
+        if not self.done:
+            with shielded():
+                await asyncio.wait({task}, timeout=self.options.disconnect_grace)
+                self.ended_by_us = self.ended_by_us or not task.done()
+                if not await end_task(task, timeout=1.0):
+                    warnings.warn(
+                        f"{self.label}: the app ignores its cancellation; it waits at\n{self.where()}",
+                        ProtocolWarning,
+                        stacklevel=2,
+                    )
+                    return
+            self.done = True  # a task that was cancelled before its first step has not said so itself
+        if self._generators is not None:
+            with shielded():
+                await self._generators.ended()
+            self._generators = None

@@ -34,30 +34,6 @@ PREVIEW = 2000  # bytes of a body that are kept for the report of a failing test
 class HTTPExchange(Exchange):
     """One HTTP request and its response."""
 
-    status = 0
-    headers: Headers
-    started = False  # http.response.start was sent
-    complete = False  # the last http.response.body (or trailers) was sent
-    disconnected = False
-    trailers_due = False
-    trailers: Headers
-    early_hints: list[bytes] | None = None
-    debug: Any = None
-    preview = b""
-    received = 0  # bytes of the request's body that the app has taken
-    _sent = 0
-    _moved = 0.0  # when the app has sent something that the client was not woken for
-    _bodiless = False  # a response to HEAD: what is sent as its body is dropped, as a server does
-    _declared: int | None = None
-    _upload: collections.deque[tuple[bytes, bool]] | None = None  # parts of a streamed request, for the app
-    _bodies_done = False
-    _collecting = False  # the client takes all that comes
-    _body_at = 0
-    _body_taken = False  # the app has received the end of the request
-    _body_wanted = False  # the app waits for a chunk of a streamed request
-    _drained: asyncio.Future[None] | None = None
-    _hold: asyncio.Future[None] | None = None
-
     def __init__(
         self,
         app: ASGIApp,
@@ -70,16 +46,36 @@ class HTTPExchange(Exchange):
     ) -> None:
         super().__init__(app, scope, options, read_timeout)
         self.write_timeout = write_timeout
-        self._collecting = collect
+        self.disconnected = False
+        # ---- the request
         self._body = body
-        if type(body) is not bytes:
-            self._upload = collections.deque()
-        self._chunks: collections.deque[bytes] = collections.deque()
+        self._body_at = 0
+        self._body_taken = False  # the app has received the end of the request
+        self._body_wanted = False  # the app waits for a chunk of a streamed request
+        self._upload: collections.deque[tuple[bytes, bool]] | None = (  # parts of a streamed request, for the app
+            None if type(body) is bytes else collections.deque()
+        )
         self._receivers: list[asyncio.Future[None]] = []
-        if scope["method"] == "HEAD":
-            self._bodiless = True
-        if options.background == "defer":
-            self._hold = self.loop.create_future()
+        # ---- the response
+        self.started = False  # http.response.start was sent
+        self.complete = False  # the last http.response.body (or trailers) was sent
+        self.status = 0
+        self.headers: Headers = []
+        self.trailers_due = False
+        self.trailers: Headers = []
+        self.early_hints: list[bytes] | None = None
+        self.debug: Any = None
+        self.preview = b""
+        self._chunks: collections.deque[bytes] = collections.deque()
+        self._bodies_done = False
+        self._bodiless: bool = scope["method"] == "HEAD"  # what is sent as a body is dropped, as a server does
+        self._declared: int | None = None
+        self._sent = 0
+        self._time = self.loop.time
+        self._moved = 0.0  # when the app has sent something that the client was not woken for
+        self._collecting = collect  # the client takes all that comes
+        self._drained: asyncio.Future[None] | None = None
+        self._hold: asyncio.Future[None] | None = self.loop.create_future() if options.background == "defer" else None
 
     # ---- the app's side
 
@@ -141,7 +137,7 @@ class HTTPExchange(Exchange):
             self.trailers_due, self.trailers = True, []
         self.started = True
         if self._collecting:  # the client waits for the end
-            self._moved = self.loop.time()
+            self._moved = self._time()
         else:
             wake(self._waiter)
 
@@ -154,11 +150,13 @@ class HTTPExchange(Exchange):
                 if self.started
                 else "http.response.body was sent before http.response.start"
             )
-        chunk = message.get("body", b"")
+        get = message.get
+        chunk = get("body", b"")
         if type(chunk) is not bytes:
             chunk = checked_body(message)
         if self.disconnected:
             return self._breathe
+        chunks = self._chunks
         if chunk and not self._bodiless:
             before = self._sent
             self._sent = sent = before + len(chunk)
@@ -166,12 +164,12 @@ class HTTPExchange(Exchange):
                 raise too_long(sent, self._declared, self.status)
             if before < PREVIEW:
                 self.preview += chunk[:PREVIEW]
-            self._chunks.append(chunk)
-        if message.get("more_body", False):
+            chunks.append(chunk)
+        if get("more_body", False):
             if not self._collecting:
                 return self._back_pressure
-            self._moved = self.loop.time()
-            return None if len(self._chunks) % 64 else self._breathe
+            self._moved = self._time()
+            return None if len(chunks) % 64 else self._breathe
         if self._declared is not None and self._sent < self._declared and not self._bodiless:
             raise too_short(self._sent, self._declared)
         self._bodies_done = True
@@ -311,20 +309,26 @@ class HTTPExchange(Exchange):
     async def _until_over(self) -> None:
         """Wait for the end of the body; in the mode `wait` for the app's end, which saves a change of tasks."""
         waits = self.options.background == "wait"
-        rest: float | None = None
+        limit = self.options.background_timeout if waits else None
+        rest: float | None = limit
         while not self.done and (waits or not self._bodies_done):
+            begun = self.started
+            if limit is not None and self.read_timeout is not None:
+                rest = min(limit, self.read_timeout) if rest is None else rest
             try:
-                await self._wait_or_pump(
-                    "no further part of the body came" if self.started else "no response began", rest
-                )
+                await self._wait_or_pump("no further part of the body came" if begun else "no response began", rest)
             except AppTimeout as late:
                 if self._bodies_done:
                     break  # the body is there; `finish` has its own limit for what comes after it
-                if late.kind == "write" or self.read_timeout is None:
+                if late.kind == "write":
                     raise
+                if self.read_timeout is None:
+                    rest = limit
+                    continue
                 rest = self._moved + self.read_timeout - self.loop.time()  # it was not woken for what came since
-                if rest <= 0:
+                if rest <= 0 and begun == self.started:
                     raise
+                rest = max(rest, 0.0)
             else:
                 rest = None
 

@@ -1,6 +1,44 @@
 """The client parses each URL once; what it asks for stays what httpx asks for."""
 
+import httpx
+import httpx2
 import pytest
+
+from pytest_asyncapi.client.async_client import client_class
+
+BASES = [
+    "http://one.example",
+    "http://one.example/v1",
+    "https://user:secret@one.example:8443/v1/",
+    "http://one.example:80/a%2Fb/ü",
+    "http://[::1]:8000/",
+    "http://bücher.example/v1?key=1",
+    "http://one.example/v1#part",
+    "http://one.example/a/../b",
+    "",
+]
+URLS = [
+    "",
+    "/",
+    "/users",
+    "users",
+    "users:1",
+    "/users:1/@me",
+    "/a%2Fb/%e4/ü?q=ü%20x y&'<>\"{}|",
+    "/a/../b/./c",
+    "/../../up",
+    "/users?",
+    "/users#part",
+    "/?a=1?b=2",
+    "?a=1",
+    "//two.example/a",
+    "///a//b",
+    "/a//b",
+    "https://two.example:8443/a",
+    "/tab\there",
+    "/\x7f",
+    "/[x]\\y;z=1,2",
+]
 
 
 @pytest.fixture
@@ -40,3 +78,20 @@ async def test_an_absolute_url(client):
     assert [(await client.get("https://three.example:8443/a")).text for _ in range(2)] == [
         "https://three.example:8443/a?"
     ] * 2
+
+
+@pytest.mark.parametrize("module", [httpx, httpx2], ids=lambda each: each.__name__)
+@pytest.mark.parametrize("base", BASES)
+@pytest.mark.parametrize("url", URLS)
+def test_a_request_has_the_url_that_httpx_gives_it(module, base, url):
+    def asked_of(client):
+        try:
+            return client.build_request("GET", url).url
+        except module.InvalidURL as error:
+            return str(error)
+
+    ours = client_class(module)(None, base_url=base)
+    theirs = module.AsyncClient(base_url=base)
+
+    assert [asked_of(ours) for _ in range(2)] == [asked_of(theirs)] * 2
+    assert str(asked_of(ours)) == str(asked_of(theirs))
