@@ -84,12 +84,16 @@ class Mounted(Callback):
         start = await exchange.messages.get()
         if start["type"] == "end":
             raise start["error"] or UpstreamError(f"{self!r} sent no response to {request.method} {request.url}.")
-        headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in start.get("headers", ())]
-        return Reply(start["status"], headers=headers, body=exchange.body(task))
+        return Reply(start["status"], headers=_headers(start), body=exchange.body(task))
 
     async def _websocket(self, websocket: WebSocket) -> None:
-        scope = {**self._scope("websocket", websocket.request), "subprotocols": websocket.subprotocols}
+        scope = {
+            **self._scope("websocket", websocket.request),
+            "subprotocols": websocket.subprotocols,
+            "extensions": {"websocket.http.response": {}},
+        }
         connected = False
+        denial: dict[str, Any] = {}
 
         async def receive() -> dict[str, Any]:
             nonlocal connected
@@ -105,17 +109,26 @@ class Mounted(Callback):
         async def send(message: dict[str, Any]) -> None:
             match message["type"]:
                 case "websocket.accept":
-                    headers = [(name.decode(), value.decode()) for name, value in message.get("headers", ())]
-                    websocket.accept(message.get("subprotocol"), headers)
+                    websocket.accept(message.get("subprotocol"), _headers(message))
                 case "websocket.send":
                     text = message.get("text")
                     await websocket.send(text if text is not None else message["bytes"])
+                case "websocket.http.response.start":
+                    denial.update(status=message["status"], headers=_headers(message), body=b"")
+                case "websocket.http.response.body":
+                    denial["body"] += message.get("body", b"")
+                    if not message.get("more_body", False):
+                        websocket.deny(Reply(**denial))
                 case "websocket.close" if not websocket.accepted:
                     websocket.deny(Reply(403))
                 case "websocket.close":
                     await websocket.close(message.get("code", 1000), message.get("reason") or "")
 
         await self.app(scope, receive, send)
+
+
+def _headers(message: dict[str, Any]) -> list[tuple[str, str]]:
+    return [(name.decode("latin-1"), value.decode("latin-1")) for name, value in message.get("headers", ())]
 
 
 class Exchange:

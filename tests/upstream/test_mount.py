@@ -6,7 +6,7 @@ import asyncio
 
 import aiohttp
 import pytest
-from fastapi import FastAPI, Request, WebSocket
+from fastapi import FastAPI, HTTPException, Request, WebSocket
 from fastapi.responses import StreamingResponse
 
 from pytest_asyncapi.upstream import Upstream
@@ -93,6 +93,20 @@ async def test_it_speaks_websocket(service):
             with pytest.raises(httpx2_ws.WebSocketUpgradeError):
                 async with client.websocket(url.replace("echo", "closed")):
                     pass
+
+
+async def test_it_denies_a_websocket_by_a_response_of_its_own(service):
+    @service.websocket("/denied")
+    async def denied(ws: WebSocket):
+        raise HTTPException(402, "pay first")
+
+    with Upstream() as upstream:
+        upstream.mount(BASE, service)
+        async with aiohttp.ClientSession() as session:
+            with pytest.raises(aiohttp.WSServerHandshakeError) as caught:
+                await session.ws_connect(f"{BASE.replace('https', 'wss')}/denied")
+
+    assert caught.value.status == 402
 
 
 async def test_a_route_beside_it_wins(async_http, service):
