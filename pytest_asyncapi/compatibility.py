@@ -75,7 +75,7 @@ LIBRARIES: dict[str, Library] = {
             "_pytest.fixtures": "FixtureRequest()._pyfuncitem FixtureRequest._iter_chain "
             "FixtureRequest()._fixture_defs FixtureDef()._finalizers FuncFixtureInfo().name2fixturedefs",
             "_pytest.nodes": "Node._traceback_filter",
-            "_pytest.python": "Function()._fixtureinfo",
+            "_pytest.python": "Function()._fixtureinfo Function()._request",
         },
     ),
     # the second sets `_loop_scope`

@@ -45,6 +45,7 @@ def pytest_load_initial_conftests(early_config: pytest.Config, parser: pytest.Pa
     if flags.complete_bare_flags(args) or asked:
         # The path behind the bare flag was taken for its value: read the paths again, for the first conftest files.
         early_config.known_args_namespace = parser.parse_known_args(args, namespace=copy.copy(early_config.option))
+    _guard_databases(early_config)
     if asked:
         early_config.known_args_namespace.noconftest = True  # they may not be importable before there are settings
 
@@ -53,6 +54,16 @@ def pytest_load_initial_conftests(early_config: pytest.Config, parser: pytest.Pa
 def pytest_after_initial_conftests(early_config: pytest.Config, parser: pytest.Parser) -> Generator[None, None, None]:
     yield
     flags.add_switches(early_config, parser)
+
+
+def _guard_databases(config: pytest.Config) -> None:
+    """Keep also the import of conftest files from the app's own databases, in a project that configures us."""
+    try:
+        run = settings.read(config)
+    except pytest.UsageError:
+        return  # told later
+    if run.configured and run.database != "none" and not config.getoption("asyncapi_init", None):
+        importlib.import_module("pytest_asyncapi.database.guard").guard_of(config)
 
 
 def _complete_init(args: list[str]) -> bool:

@@ -26,9 +26,9 @@ def address_of(dialect: Any, args: tuple[Any, ...], options: dict[str, Any]) -> 
     return _of_options(name, driver, options)
 
 
-def address_of_psycopg(parameters: dict[str, Any]) -> Address:
+def address_of_psycopg(parameters: dict[str, Any], driver: str = "psycopg") -> Address:
     """The address in the parameters that psycopg has made of a connection string and keywords."""
-    return _of_options("postgresql", "psycopg", parameters)
+    return _of_options("postgresql", driver, parameters)
 
 
 def to_psycopg(parameters: dict[str, Any], target: Target) -> dict[str, Any]:

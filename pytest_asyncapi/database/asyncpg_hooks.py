@@ -8,6 +8,7 @@ of every test.
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -108,6 +109,7 @@ def attach(hooks: Hooks) -> Callable[[], None]:
     """Put the hook in place; the returned function takes it away."""
     original = connect_utils._connect
 
+    @functools.wraps(original)
     async def _connect(**arguments: Any) -> Any:
         opener = Opener(hooks, original, arguments, recorded_elsewhere=hooks.in_sqlalchemy.get())
         chosen = await opener.sandboxed(None)

@@ -14,6 +14,7 @@ from pytest_asyncapi.database.interception import hooks
 from pytest_asyncapi.database.naming import Key
 from pytest_asyncapi.database.queries import Query, QueryLog
 from pytest_asyncapi.database.sandbox import Links, RollbackSandbox
+from pytest_asyncapi.database.statements import Kind, kind_of
 from pytest_asyncapi.database.store import Store
 from pytest_asyncapi.database.targets import Target
 from pytest_asyncapi.errors import DatabaseError, SandboxWarning
@@ -209,6 +210,7 @@ class Database:
         stores = self._home.stores
         for store in stores:
             store.watch()
+        before = len(self.queries)
         try:
             if self._sandbox is not None:
                 async with self._sandbox.outside():
@@ -217,14 +219,17 @@ class Database:
                 yield
         finally:
             self._loop.seeded = True
-            for store in stores:
-                await store.rebase()
+            written = any(kind_of(query.sql) is Kind.WRITE for query in self.queries[before:])
+            if written or self.isolation != "commit":  # or what this test has committed would stay for the others
+                for store in stores:
+                    await store.rebase()
 
     # ---- the length of the test
 
     async def __aenter__(self) -> Database:
         enter = {"rollback": self._rollback, "commit": self._commit, "database": self._clone}[self.isolation]
         pools.refresh()
+        pools.leave_other_loops()
         if not self._home.settled:
             self._home.settled = True
             for store in self._home.stores:

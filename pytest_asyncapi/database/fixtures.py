@@ -39,6 +39,7 @@ def db_schema(request: pytest.FixtureRequest) -> Any:
 @pytest.fixture(scope="session")
 def _asyncapi_database_home(request: pytest.FixtureRequest, db_schema: Any) -> Iterator[Home]:
     from pytest_asyncapi.database import workers
+    from pytest_asyncapi.database.guard import guard_of
     from pytest_asyncapi.database.home import Home, Wishes
     from pytest_asyncapi.database.interception import hooks
 
@@ -58,13 +59,14 @@ def _asyncapi_database_home(request: pytest.FixtureRequest, db_schema: Any) -> I
         ),
         db_schema,
     )
-    before, hooks.redirect = hooks.redirect, home.redirect
+    guard = guard_of(request.config)
+    guard.home = home
     hooks.install()
     try:
         yield home
     finally:
         hooks.uninstall()
-        hooks.redirect = before
+        guard.home = None
         home.close()
 
 
@@ -90,8 +92,10 @@ def _asyncapi_database_plan(request: pytest.FixtureRequest) -> Plan | None:
         _require_library(asked)
     elif not any(name in sys.modules for name in LIBRARIES):
         return None
+    from pytest_asyncapi.database.guard import guard_of
     from pytest_asyncapi.errors import AsyncAPIError
 
+    guard_of(request.config).served = True
     home: Home = request.getfixturevalue("_asyncapi_database_home")
     try:
         home.prepare()

@@ -2,23 +2,74 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Generator
 from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_asyncapi.database.fixtures import DATABASE
+from pytest_asyncapi.database.fixtures import DATABASE, LIBRARIES
 from pytest_asyncapi.masking import masked_sql
 from pytest_asyncapi.settings import settings_of
 
 if TYPE_CHECKING:
     from pytest_asyncapi.database.control import Database
+    from pytest_asyncapi.database.guard import SessionRedirect
     from pytest_asyncapi.database.queries import QueryLog
     from pytest_asyncapi.timeline import Event
 
 SLOWEST = 5
 BEGUN = pytest.StashKey[int]()  # how many queries its fixtures, and the app's lifespan, had made when a test began
 MISSING_TABLE = ("no such table", "UndefinedTable", "does not exist")
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Tell the guard which test runs."""
+    __tracebackhide__ = True
+    guard = _guard(item)
+    if guard is None:
+        return (yield)
+    with guard.running(item):
+        return (yield)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """The test's database comes before the fixtures that may use the app's engine."""
+    if _guard(item) is not None and any(name in sys.modules for name in LIBRARIES):
+        from pytest_asyncapi.database.guard import put_first
+
+        put_first(item)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_fixture_setup(
+    fixturedef: pytest.FixtureDef[object], request: pytest.FixtureRequest
+) -> Generator[None, object, object]:
+    """What a fixture of several tests does with the app's databases, it does for all of them."""
+    __tracebackhide__ = True
+    guard = _guard(request) if fixturedef.scope != "function" else None
+    if guard is None:
+        return (yield)
+    with guard.shared():
+        return (yield)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_teardown(item: pytest.Item) -> None:
+    guard = _guard(item)
+    if guard is not None:
+        guard.end()
+
+
+def _guard(source: pytest.Item | pytest.FixtureRequest) -> SessionRedirect | None:
+    """What keeps the run from the app's own databases; nothing does where the project wants no test database."""
+    if settings_of(source.config).database == "none":
+        return None
+    from pytest_asyncapi.database.guard import guard_of
+
+    return guard_of(source.config)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -88,6 +88,14 @@ class Hooks:
             from pytest_asyncapi.database import aiosqlite_hooks
 
             self._detach["aiosqlite"] = aiosqlite_hooks.attach(self)
+        if "sqlite3" not in self._detach and ("sqlalchemy" in sys.modules or "aiosqlite" in sys.modules):
+            from pytest_asyncapi.database import sync_drivers
+
+            self._detach["sqlite3"] = sync_drivers.attach_sqlite3(self)
+        if "psycopg2" in sys.modules and "psycopg2" not in self._detach:
+            from pytest_asyncapi.database import sync_drivers
+
+            self._detach["psycopg2"] = sync_drivers.attach_psycopg2(self)
 
     # ---- what holds for a connection that is made now
     def rule(self) -> Redirect:

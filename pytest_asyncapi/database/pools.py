@@ -6,6 +6,7 @@ and engines that have made real connections in a loop are disposed before that l
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import sqlite3
 import sys
@@ -23,6 +24,7 @@ _OWN = "_asyncapi_own"
 _template: sqlite3.Connection | None = None
 _records: WeakSet[ConnectionPoolEntry] = WeakSet()
 _engines: WeakSet[Engine] = WeakSet()
+_bound: WeakKeyDictionary[ConnectionPoolEntry, asyncio.AbstractEventLoop] = WeakKeyDictionary()  # those of asyncpg
 _watchers = 0
 _listening = False
 
@@ -66,6 +68,8 @@ def _used(connection: Connection) -> None:
 
 
 def _connected(dbapi_connection: Any, record: ConnectionPoolEntry) -> None:
+    if type(record.driver_connection).__module__.partition(".")[0] == "asyncpg":
+        _bound[record] = asyncio.get_running_loop()
     if _raw(record.driver_connection) is None:
         return
     _records.add(record)
@@ -176,6 +180,16 @@ async def dispose_engines() -> None:
             await AsyncEngine(engine).dispose()
         else:
             engine.dispose()
+
+
+def leave_other_loops() -> None:
+    """Drop the idle connections of asyncpg that were made in another loop than this one, where they are of no use."""
+    here = asyncio.get_running_loop()
+    for record, loop in list(_bound.items()):
+        if loop is not here and record.driver_connection is not None and not record.in_use:
+            with suppress(RuntimeError):  # that loop is closed
+                record.invalidate()
+            _bound.pop(record, None)
 
 
 def our_own(engine: AsyncEngine) -> AsyncEngine:

@@ -213,6 +213,8 @@ def attach(hooks: Hooks) -> Callable[[], None]:
             return _connect(pool)
         if not hooks.active:
             _refuse_held(pool)
+            if (rule := hooks.rule()).objection() and (address := _peek(pool)) is not None:
+                rule.target_for(address, _where())
             return _connect(pool)
         if not pool._dialect.is_async:
             _refuse_sync(pool)

@@ -117,7 +117,13 @@ class Redirect:
     def __init__(self, target_of: Callable[[Address], Target | None], *, enabled: bool = True, hint: str = "") -> None:
         self._target_of = target_of
         self.enabled = enabled
+        self._files: set[str] = set()
         self._hint = hint
+
+    @property
+    def files(self) -> set[str]:
+        """The app's own files of SQLite, which nobody may open in a test."""
+        return self._files
 
     def target_for(self, address: Address, where: str = "") -> Target | None:
         """The database to connect to in place of `address`; None leaves it. `where` is the app's line, for errors."""
@@ -138,6 +144,8 @@ class Redirect:
                 ),
             )
         if self.enabled:
+            if address.dialect == "sqlite" and not target.answers(address):
+                self._files.add(str(Path(address.database).absolute()))
             return target
         if address.dialect == "sqlite" and not target.answers(address):
             raise self.refuse(
@@ -147,6 +155,10 @@ class Redirect:
                 f"Point the app at {masked(target.url())} (db.url), or switch asyncapi_redirect on.",
             )
         return None
+
+    def objection(self) -> bool:
+        """Whether no connection may be used at this moment, not even one that is open."""
+        return False
 
     def must_verify(self, address: Address) -> bool:
         """Whether the hooks have to ask a new connection for its mark (`MARK_QUERY`) before the app may use it."""

@@ -73,7 +73,8 @@ def test_a_project_without_a_database_pays_nothing(pytester):
         async def test_one(_asyncapi_database):
             assert _asyncapi_database is None
             ours = {name for name in sys.modules if name.startswith("pytest_asyncapi.database")}
-            assert ours <= {f"pytest_asyncapi.database{part}" for part in ("", ".fixtures", ".hooks")}
+            light = ("", ".fixtures", ".hooks", ".guard", ".interception", ".targets")
+            assert ours <= {f"pytest_asyncapi.database{part}" for part in light}
             assert not {"sqlalchemy", "asyncpg", "aiosqlite"} & set(sys.modules)
         """
     )
