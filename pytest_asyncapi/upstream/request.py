@@ -8,6 +8,8 @@ from functools import cached_property
 from typing import Any
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
+from pytest_asyncapi.upstream import forms
+
 DEFAULT_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
 HTTP_SCHEME = {"ws": "http", "wss": "https"}
 
@@ -140,10 +142,7 @@ class Request:
     def form(self) -> dict[str, list[str]]:
         """The fields of a urlencoded or multipart body, files left out."""
         if self.headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):
-            fields: dict[str, list[str]] = {}
-            for name, value in parse_qsl(self.content.decode(), keep_blank_values=True):
-                fields.setdefault(name, []).append(value)
-            return fields
+            return forms.urlencoded(self.content)
         return self._multipart[0]
 
     @property
@@ -152,24 +151,6 @@ class Request:
         return self._multipart[1]
 
     @cached_property
-    def _multipart(self) -> tuple[dict[str, list[str]], dict[str, list[tuple[str, str, bytes]]]]:
-        fields: dict[str, list[str]] = {}
-        files: dict[str, list[tuple[str, str, bytes]]] = {}
+    def _multipart(self) -> tuple[forms.Fields, forms.Files]:
         content_type = self.headers.get("content-type", "")
-        if not content_type.startswith("multipart/"):
-            return fields, files
-        from email import message_from_bytes
-        from email.policy import HTTP
-
-        message: Any = message_from_bytes(
-            b"Content-Type: " + content_type.encode() + b"\r\n\r\n" + self.content, policy=HTTP
-        )
-        for part in message.iter_parts():
-            about = part["content-disposition"].params
-            data = part.get_payload(decode=True)
-            if "filename" in about:
-                file = (about["filename"], part.get_content_type(), data)
-                files.setdefault(about["name"], []).append(file)
-            else:
-                fields.setdefault(about["name"], []).append(data.decode())
-        return fields, files
+        return forms.multipart(self.content, content_type) if content_type.startswith("multipart/") else ({}, {})
