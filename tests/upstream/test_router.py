@@ -65,7 +65,7 @@ async def test_a_router_answers_the_loops_of_other_threads():
 
 
 @pytest.mark.parametrize("wire", [False, True])
-@pytest.mark.parametrize("library", [httpx, httpx2], ids=lambda each: each.__name__)
+@LIBRARIES
 async def test_sync_clients_in_threads(library, wire):
     """One client for all threads, beside a running loop."""
     with Upstream(wire=wire) as upstream, library.Client() as client:
