@@ -42,8 +42,13 @@ def describe(app: Any) -> str:
 class Exchange:
     """One call of the app, in its own task. The app's exception is kept in `exc` until somebody shows it."""
 
+    # Defaults of what few exchanges set. The others are set by __init__: the interpreter finds the attributes of an
+    # object sooner than those of its class, as long as there are at most thirty.
+    exc_seen = False
+    violation: ProtocolError | None = None
+    ended_by_us = False
+
     def __init__(self, app: ASGIApp, scope: Scope, options: Options, read_timeout: float | None) -> None:
-        # All attributes are set here: the interpreter finds those of an object sooner than those of its class.
         self.app = app
         self.scope = scope
         self.options = options
@@ -51,10 +56,7 @@ class Exchange:
         self.loop = asyncio.get_running_loop()
         self.task: asyncio.Task[None] | None = None
         self.exc: BaseException | None = None
-        self.exc_seen = False
-        self.violation: ProtocolError | None = None
         self.done = False
-        self.ended_by_us = False
         self.ended: float | None = None  # by `timeline.now()`, when the app had returned
         self._waiter: asyncio.Future[Any] | None = None
         self._generators: Generators | None = None  # that have to end with the app

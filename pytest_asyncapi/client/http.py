@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import collections
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from typing import Any
 
 from pytest_asyncapi.asgi import ASGIApp, Message, Scope
@@ -34,6 +34,15 @@ PREVIEW = 2000  # bytes of a body that are kept for the report of a failing test
 class HTTPExchange(Exchange):
     """One HTTP request and its response."""
 
+    trailers_due = False
+    trailers: Headers
+    early_hints: list[bytes] | None = None
+    debug: Any = None
+    _body_at = 0
+    _body_wanted = False  # the app waits for a chunk of a streamed request
+    _upload: collections.deque[tuple[bytes, bool]] | None = None  # parts of a streamed request, for the app
+    _drained: asyncio.Future[None] | None = None
+
     def __init__(
         self,
         app: ASGIApp,
@@ -47,34 +56,23 @@ class HTTPExchange(Exchange):
         super().__init__(app, scope, options, read_timeout)
         self.write_timeout = write_timeout
         self.disconnected = False
-        # ---- the request
         self._body = body
-        self._body_at = 0
         self._body_taken = False  # the app has received the end of the request
-        self._body_wanted = False  # the app waits for a chunk of a streamed request
-        self._upload: collections.deque[tuple[bytes, bool]] | None = (  # parts of a streamed request, for the app
-            None if type(body) is bytes else collections.deque()
-        )
+        if type(body) is not bytes:
+            self._upload = collections.deque()
         self._receivers: list[asyncio.Future[None]] = []
-        # ---- the response
         self.started = False  # http.response.start was sent
         self.complete = False  # the last http.response.body (or trailers) was sent
         self.status = 0
         self.headers: Headers = []
-        self.trailers_due = False
-        self.trailers: Headers = []
-        self.early_hints: list[bytes] | None = None
-        self.debug: Any = None
         self.preview = b""
         self._chunks: collections.deque[bytes] = collections.deque()
         self._bodies_done = False
         self._bodiless: bool = scope["method"] == "HEAD"  # what is sent as a body is dropped, as a server does
         self._declared: int | None = None
         self._sent = 0
-        self._time = self.loop.time
         self._moved = 0.0  # when the app has sent something that the client was not woken for
         self._collecting = collect  # the client takes all that comes
-        self._drained: asyncio.Future[None] | None = None
         self._hold: asyncio.Future[None] | None = self.loop.create_future() if options.background == "defer" else None
 
     # ---- the app's side
@@ -114,12 +112,29 @@ class HTTPExchange(Exchange):
         return {"type": "http.request", "body": part, "more_body": not self._body_taken}
 
     async def send(self, message: Message) -> None:
+        """What the app sends. A part of the body is taken here and not in a function: most messages are one."""
         __tracebackhide__ = True
         try:
             kind = kind_of(message)
             if kind == "http.response.body":
-                if (wait := self._take_body(message)) is not None:
-                    await wait()
+                if not self.started or self._bodies_done:
+                    raise _misplaced(self.started)
+                chunk = message.get("body", b"")
+                if type(chunk) is not bytes:
+                    chunk = checked_body(message)
+                if self.disconnected:
+                    await next_step
+                    return
+                if chunk and not self._bodiless:
+                    self._keep(chunk)
+                if not message.get("more_body", False):
+                    await self._end_body()
+                elif not self._collecting:
+                    await self._back_pressure()
+                else:
+                    self._moved = self.loop.time()
+                    if not len(self._chunks) % 64:
+                        await next_step  # so that an endless `while True: await send(...)` does not hold the loop
             elif kind == "http.response.start":
                 self._take_start(message)
             else:
@@ -137,49 +152,30 @@ class HTTPExchange(Exchange):
             self.trailers_due, self.trailers = True, []
         self.started = True
         if self._collecting:  # the client waits for the end
-            self._moved = self._time()
+            self._moved = self.loop.time()
         else:
             wake(self._waiter)
 
-    def _take_body(self, message: Message) -> Callable[[], Awaitable[None]] | None:
-        """Take a part of the body; returns what the app has to wait for then, if anything."""
+    def _keep(self, chunk: bytes) -> None:
+        """Keep a part of the body for the client, and the first ones for the report."""
         __tracebackhide__ = True
-        if not self.started or self._bodies_done:
-            raise ProtocolError(
-                "http.response.body was sent after the last one (more_body=False)"
-                if self.started
-                else "http.response.body was sent before http.response.start"
-            )
-        get = message.get
-        chunk = get("body", b"")
-        if type(chunk) is not bytes:
-            chunk = checked_body(message)
-        if self.disconnected:
-            return self._breathe
-        chunks = self._chunks
-        if chunk and not self._bodiless:
-            before = self._sent
-            self._sent = sent = before + len(chunk)
-            if self._declared is not None and sent > self._declared:
-                raise too_long(sent, self._declared, self.status)
-            if before < PREVIEW:
-                self.preview += chunk[:PREVIEW]
-            chunks.append(chunk)
-        if get("more_body", False):
-            if not self._collecting:
-                return self._back_pressure
-            self._moved = self._time()
-            return None if len(chunks) % 64 else self._breathe
+        before = self._sent
+        self._sent = sent = before + len(chunk)
+        if self._declared is not None and sent > self._declared:
+            raise too_long(sent, self._declared, self.status)
+        if before < PREVIEW:
+            self.preview += chunk[:PREVIEW]
+        self._chunks.append(chunk)
+
+    async def _end_body(self) -> None:
+        __tracebackhide__ = True
         if self._declared is not None and self._sent < self._declared and not self._bodiless:
             raise too_short(self._sent, self._declared)
         self._bodies_done = True
         if self.trailers_due:
             wake(self._waiter)
-            return None
-        return self._complete()
-
-    async def _breathe(self) -> None:
-        await next_step  # so that an endless `while True: await send(...)` does not hold the loop
+        else:
+            await self._complete()
 
     async def _back_pressure(self) -> None:
         """Wait until the client has taken what was sent."""
@@ -189,18 +185,14 @@ class HTTPExchange(Exchange):
             self._drained = self.loop.create_future()
             await self._drained
 
-    def _complete(self) -> Callable[[], Awaitable[None]] | None:
+    async def _complete(self) -> None:
         self.complete = True
         if self._receivers:
             self._wake_receivers()
         if not (self._collecting and self.options.background == "wait"):  # else the client waits for the app's end
             wake(self._waiter)
-        return self._held if self._hold is not None else None
-
-    async def _held(self) -> None:
-        """background="defer": what the app does next waits for its release."""
-        assert self._hold is not None
-        await self._hold
+        if self._hold is not None:
+            await self._hold  # background="defer": what the app does next waits for its release
 
     async def _send_other(self, kind: str, message: Message) -> None:
         __tracebackhide__ = True
@@ -213,9 +205,7 @@ class HTTPExchange(Exchange):
             trailers, _ = checked_headers(message.get("headers", ()), kind, self.options.strict)
             self.trailers.extend(trailers)
             if not message.get("more_trailers", False):
-                wait = self._complete()
-                if wait is not None:
-                    await wait()
+                await self._complete()
         elif kind == "http.response.debug":
             self.debug = message.get("info")
         elif kind == "http.response.early_hint" and kind in offered:
@@ -388,3 +378,11 @@ class HTTPExchange(Exchange):
         wake(self._drained)
         self.release()
         await self.end()
+
+
+def _misplaced(started: bool) -> ProtocolError:
+    return ProtocolError(
+        "http.response.body was sent after the last one (more_body=False)"
+        if started
+        else "http.response.body was sent before http.response.start"
+    )
