@@ -114,7 +114,10 @@ class Exchange:
             self._waiter = None
             if timer is not None:
                 timer.cancel()
-        raise AppTimeout(f"{self.label}: {what} for {timeout:g} s; the app waits at\n{self.where()}", kind)
+        raise AppTimeout(
+            f"{self.label}: {what} for {limit if timeout is None else timeout:g} s; the app waits at\n{self.where()}",
+            kind,
+        )
 
     def where(self) -> str:
         """The lines where the app waits: its task, those that it has started, and its threads."""

@@ -299,12 +299,14 @@ class HTTPExchange(Exchange):
     async def _until_over(self) -> None:
         """Wait for the end of the body; in the mode `wait` for the app's end, which saves a change of tasks."""
         waits = self.options.background == "wait"
-        limit = self.options.background_timeout if waits else None
-        rest: float | None = limit
+        read, limit = self.read_timeout, self.options.background_timeout
+        # One timer serves for the next part and for the work after the last one: the sooner of both.
+        sooner = limit if waits and limit is not None and (read is None or limit < read) else None
+        if sooner is not None:
+            self._moved = self._moved or self.loop.time()
+        rest = sooner
         while not self.done and (waits or not self._bodies_done):
             begun = self.started
-            if limit is not None and self.read_timeout is not None:
-                rest = min(limit, self.read_timeout) if rest is None else rest
             try:
                 await self._wait_or_pump("no further part of the body came" if begun else "no response began", rest)
             except AppTimeout as late:
@@ -312,15 +314,17 @@ class HTTPExchange(Exchange):
                     break  # the body is there; `finish` has its own limit for what comes after it
                 if late.kind == "write":
                     raise
-                if self.read_timeout is None:
-                    rest = limit
+                if read is None:
+                    rest = sooner
                     continue
-                rest = self._moved + self.read_timeout - self.loop.time()  # it was not woken for what came since
+                rest = self._moved + read - self.loop.time()  # it was not woken for what came since
                 if rest <= 0 and begun == self.started:
                     raise
-                rest = max(rest, 0.0)
+                rest = max(rest, 0.0) if sooner is None else min(max(rest, 0.0), sooner)
             else:
-                rest = None
+                rest = sooner
+                if sooner is not None:
+                    self._moved = self.loop.time()
 
     async def finish(self) -> None:
         """The body is read: wait for the app's end (trailers, background work, dependencies' exits) and judge it."""

@@ -9,8 +9,9 @@ from typing import Any
 from pytest_asyncapi.asgi import ASGIApp, Message
 from pytest_asyncapi.client.checks import kind_of
 from pytest_asyncapi.client.exchange import describe
+from pytest_asyncapi.client.places import where
 from pytest_asyncapi.client.reopening import ClosingWatch
-from pytest_asyncapi.client.waiting import debugger_attached, end_task, shielded, wait_for, wake, where
+from pytest_asyncapi.client.waiting import debugger_attached, end_task, shielded, wait_for, wake
 from pytest_asyncapi.errors import LifespanError, ProtocolError, WrongLoopError
 
 LIFESPAN_SPEC = "2.0"

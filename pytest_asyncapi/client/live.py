@@ -301,11 +301,18 @@ class LiveBodyBase:
             raise
         await exchange.finish()
 
+    def _goes_on(self) -> bool:
+        """Whether the app may go on after its response."""
+        return self._exchange.complete and self._exchange.options.background != "wait"
+
     async def aclose(self) -> None:
         exchange = self._exchange
+        leaves = not exchange.done and not self._goes_on()
         try:
+            if leaves:
+                exchange.expect_end()
             await self._response.aclose()
-            if not exchange.done and not (exchange.complete and exchange.options.background != "wait"):
+            if leaves and not self._goes_on():
                 exchange.disconnected = True
                 await exchange.end()
                 exchange.judge_departure()

@@ -251,10 +251,14 @@ class TransportBase:
         elif isinstance(exchange, HTTPExchange):
             if exchange.complete and exchange.options.background != "wait":
                 exchange.release()
-                while not exchange.done:
-                    await exchange.wait(
-                        exchange.options.background_timeout, "the app's work after the response goes on"
-                    )
+                try:
+                    while not exchange.done:
+                        await exchange.wait(
+                            exchange.options.background_timeout, "the app's work after the response goes on"
+                        )
+                except AppTimeout:
+                    await exchange.end()
+                    raise
             else:
                 await exchange.abort()
                 exchange.exc_seen = exchange.exc_seen or exchange.noticed_departure()

@@ -1,4 +1,4 @@
-"""Waiting for the app: cheap time-outs that keep still under a debugger, and clean-up inside a cancelled scope of anyio."""
+"""Waiting for the app: cheap time-outs that keep still under a debugger, clean-up in a cancelled scope of anyio."""
 
 from __future__ import annotations
 

@@ -4,6 +4,8 @@ import asyncio
 
 import pytest
 
+from pytest_asyncapi.errors import AppTimeout
+
 
 @pytest.fixture
 def mailer():
@@ -132,3 +134,20 @@ async def test_a_failure_after_the_response(connect, app_of, respond, background
         with pytest.raises(ZeroDivisionError):
             await client.drain()
     await client.drain()
+
+
+@pytest.mark.parametrize("background", ["defer", "detach"])
+async def test_work_that_never_ends(connect, app_of, respond, background, no_tasks_left):
+    """It fails the end of the test, and is cancelled then."""
+
+    async def endpoint(scope, receive, send):
+        await respond(send, b"fine")
+        await asyncio.sleep(3600)
+
+    client = await connect(app_of(endpoint), background=background, background_timeout=0.05)
+    assert (await client.get("/")).text == "fine"
+
+    with pytest.raises(AppTimeout, match=r"GET /: the app's work after the response goes on for 0.05 s"):
+        await client.aclose()
+
+    no_tasks_left()

@@ -3,6 +3,7 @@
 import asyncio
 import re
 import sys
+import time
 
 import pytest
 
@@ -122,6 +123,21 @@ async def test_background_work_has_a_limit_of_its_own(connect, app_of, respond):
         await client.get("/long")
 
 
+@pytest.mark.parametrize("timeout", [30, None])
+async def test_the_limit_of_background_work_is_its_own(connect, app_of, respond, timeout):
+    """Nor is it the longer of both: the response has 30 seconds, or for ever, and its work 0.05."""
+
+    async def endpoint(scope, receive, send):
+        await asyncio.sleep(0.1)  # longer than the work may take
+        await respond(send, b"done")
+        await slow_query()
+
+    client = await connect(app_of(endpoint), timeout=timeout, background_timeout=0.05)
+
+    with pytest.raises(AppTimeout, match=r"has gone on for 0.05 s"):
+        await asyncio.wait_for(client.get("/"), 5)
+
+
 async def test_no_timeout(connect, app_of, respond):
     """timeout=None waits."""
 
@@ -200,6 +216,73 @@ async def test_the_line_of_a_generator(connect):
     with pytest.raises(client.module.ReadTimeout) as raised:
         await client.get("/stream")
     assert re.findall(r"^  .*:\d+ in (\w+):", str(raised.value), re.MULTILINE) == ["rows", "slow_query"]
+
+
+async def test_the_line_in_a_thread(connect):
+    """A `def` endpoint, a plain generator and `asyncio.to_thread` wait in a thread: its line is named."""
+    from fastapi import FastAPI
+    from fastapi.responses import StreamingResponse
+
+    app = FastAPI()
+
+    def wait():
+        time.sleep(0.4)
+
+    def rows():
+        yield b"one"
+        wait()
+
+    app.get("/def")(lambda: wait())
+    app.get("/stream")(lambda: StreamingResponse(rows()))
+
+    @app.get("/thread")
+    async def thread():
+        await asyncio.to_thread(wait)
+
+    client = await connect(app, timeout=0.05)
+
+    for path in ("/def", "/stream", "/thread"):
+        with pytest.raises(client.module.ReadTimeout) as raised:
+            await client.get(path, extensions={"asyncapi": {"disconnect_grace": 0.01}})
+        assert re.search(r"^  .*:\d+ in wait: time.sleep\(0.4\)$", str(raised.value), re.MULTILINE), raised.value
+
+
+async def test_the_lines_of_several_tasks(connect):
+    """Where the app's task waits for others of its own, their lines are named too."""
+    from starlette.applications import Starlette
+    from starlette.middleware import Middleware
+    from starlette.middleware.base import BaseHTTPMiddleware
+    from starlette.routing import Route
+
+    class Timing(BaseHTTPMiddleware):
+        async def dispatch(self, request, call_next):
+            return await call_next(request)
+
+    async def orders(request):
+        await slow_query()
+
+    client = await connect(Starlette(routes=[Route("/", orders)], middleware=[Middleware(Timing)]), timeout=0.05)
+
+    with pytest.raises(client.module.ReadTimeout) as raised:
+        await client.get("/")
+
+    lines = str(raised.value).splitlines()[1:]
+    assert [re.sub(r".* in (\w+): .*", r"\1", line) for line in lines] == ["dispatch", "and", "orders", "slow_query"]
+
+
+@pytest.mark.parametrize("way", ["process"], indirect=True)
+async def test_what_has_begun_in_the_meantime(connect, app_of):
+    """A response that began after the wait for it is no response that did not begin."""
+
+    async def endpoint(scope, receive, send):
+        await asyncio.sleep(0.01)
+        await send({"type": "http.response.start", "status": 200})
+        await slow_query()
+
+    client = await connect(app_of(endpoint), timeout=0.05)
+
+    with pytest.raises(client.module.ReadTimeout, match=r"GET /: no further part of the body came for 0.05 s"):
+        await client.get("/")
 
 
 async def test_the_time_runs_from_the_last_part(connect, app_of):
