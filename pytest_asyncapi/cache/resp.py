@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from pytest_asyncapi.errors import CacheError
+
 Fields = list[bytes]
 
 
@@ -25,12 +27,12 @@ class RequestReader:
                 continue
             fields: Fields = []
             at = line_end + 2
-            for _ in range(int(buffer[done + 1 : line_end])):
+            for _ in range(_length(buffer, done, line_end, b"*")):
                 line_end = buffer.find(b"\r\n", at)
                 if line_end < 0:
                     break
                 start = line_end + 2
-                stop = start + int(buffer[at + 1 : line_end])
+                stop = start + _length(buffer, at, line_end, b"$")
                 at = stop + 2
                 if at > len(buffer):
                     line_end = -1
@@ -44,27 +46,47 @@ class RequestReader:
         return commands
 
 
+def _length(buffer: bytes, at: int, end: int, kind: bytes) -> int:
+    written = buffer[at + 1 : end]
+    if buffer[at : at + 1] != kind or not written.isdigit():
+        raise _broken(buffer[at:end])
+    return int(written)
+
+
+def _broken(written: object) -> CacheError:
+    """A real server would answer "ERR Protocol error" and hang up, and the client would lose the reason."""
+    return CacheError(
+        f"the client wrote {str(written)[:80]} where the Redis protocol has a length, as *1 or $4, or an inline command"
+    )
+
+
 def request_reader() -> RequestReader:
     """The reader in C of hiredis, where the clients have it too, else ours."""
     try:
-        from hiredis import Reader
+        from hiredis import ProtocolError, Reader
     except ImportError:
         return RequestReader()
-    return HiredisRequestReader(Reader())
+    return HiredisRequestReader(Reader(), ProtocolError)
 
 
 class HiredisRequestReader(RequestReader):
     """A request has the form of a reply, an array, so hiredis can read it."""
 
-    def __init__(self, reader: Any) -> None:
+    def __init__(self, reader: Any, error: type[Exception]) -> None:
         super().__init__()
         self._reader = reader
+        self._error = error
 
     def feed(self, data: bytes) -> list[Fields]:
-        self._reader.feed(data)
         commands = []
-        while (fields := self._reader.gets()) is not False:
-            commands.append(fields)
+        try:
+            self._reader.feed(data)
+            while (fields := self._reader.gets()) is not False:
+                if type(fields) is not list or not all(type(field) is bytes for field in fields):
+                    raise _broken(fields)
+                commands.append(fields)
+        except self._error as error:
+            raise _broken(data) from error
         return commands
 
 
