@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import sys
 from importlib import metadata
+from types import ModuleType
 from typing import Any, NamedTuple
 
 from pytest_asyncapi.errors import IncompatibleLibrary, ours
@@ -172,25 +173,34 @@ LIBRARIES: dict[str, Library] = {
 _fits: set[str] = set()
 
 
-def check(name: str) -> None:
-    """Raise `IncompatibleLibrary` if the library `name`, as far as it is imported, lacks a name that we lean on."""
+def check(name: str, module: ModuleType | None = None) -> None:
+    """Raise `IncompatibleLibrary` if the library `name`, as far as it is imported, lacks a name that we lean on.
+
+    `module`: the one whose import has just run, when that is why you ask.
+    """
     if name in _fits:
         return
-    gone = missing(name)
+    gone = missing(name, module)
     if gone:
         raise IncompatibleLibrary(_message(name, gone))
-    _fits.add(name)
+    if all(_is_whole(sys.modules.get(each), module) for each in LIBRARIES[name].names):
+        _fits.add(name)
 
 
-def missing(name: str) -> list[str]:
+def missing(name: str, module: ModuleType | None = None) -> list[str]:
     """The names that the imported modules of a library do not have, as `module.Class.attribute`."""
     return [
-        f"{module}.{path}"
-        for module, paths in LIBRARIES[name].names.items()
-        if (found := sys.modules.get(module)) is not None
+        f"{each}.{path}"
+        for each, paths in LIBRARIES[name].names.items()
+        if _is_whole(found := sys.modules.get(each), module)
         for path in paths.split()
         if not _has(found, path)
     ]
+
+
+def _is_whole(found: ModuleType | None, module: ModuleType | None) -> bool:
+    """Whether a module is imported to its end: modules import one another, and half of one lacks names."""
+    return found is not None and (found is module or not getattr(found.__spec__, "_initializing", False))
 
 
 def _has(owner: Any, path: str) -> bool:

@@ -56,14 +56,14 @@ def leave(sandbox: Sandbox) -> None:
 
 
 def _hook_async(module: Any) -> None:
-    check(module.__name__.partition(".")[0])
+    check(module.__name__.partition(".")[0], module)
     for kind in _ASYNC:
         _patches.replace(getattr(module, kind), "_connect", _async_connect)
     _patches.replace(module.ConnectionPool, "make_connection", _make_connection)
 
 
 def _hook_sync(module: Any) -> None:
-    check(module.__name__.partition(".")[0])
+    check(module.__name__.partition(".")[0], module)
     for kind in _SYNC:
         _patches.replace(getattr(module, kind), "_connect", _sync_connect)
 

@@ -74,7 +74,7 @@ class Holds:
         self._patches.undo()
 
     def _wrap_calls(self, module: ModuleType) -> None:
-        check(module.__name__.partition(".")[0])
+        check(module.__name__.partition(".")[0], module)
         owner_name, methods, reason = _CALLS[module.__name__]
         owner = getattr(module, owner_name, None)
         for method in methods:

@@ -270,5 +270,5 @@ async def test_monitor_is_for_a_real_server(redis_cache, connect, engine):
         return
     async with client.monitor() as monitor:
         await redis_cache.set("a", 1)
-        seen = [(await monitor.next_command())["command"] for _ in range(4)]
-    assert any(each.startswith("SET a 1") for each in seen)
+        while not (await monitor.next_command())["command"].startswith("SET a 1"):
+            pass  # what the clients say when they connect

@@ -131,6 +131,20 @@ def test_a_library_imported_during_the_test_is_served_too(project):
     result.assert_outcomes(passed=1)
 
 
+@pytest.mark.parametrize("first", ["redis", "redis.asyncio", "redis.sentinel", "valkey", "valkey.asyncio"])
+def test_a_library_that_is_imported_meanwhile_is_looked_at_when_it_is_whole(first):
+    """Its modules import one another: while one is hooked, another may have run by half."""
+    import subprocess
+
+    pytest.importorskip("valkey")
+    code = f"from pytest_asyncapi.cache import Sandbox\nwith Sandbox():\n    import {first}, redis.asyncio, valkey\n"
+    code += "    print(redis.Redis().incr('a'), valkey.Valkey().incr('a'))"
+
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+
+    assert (done.stderr, done.stdout.strip()) == ("", "1 2")
+
+
 def test_no_import_before_a_client_connects():
     code = "import sys; from pytest_asyncapi.cache import Sandbox\nwith Sandbox(): pass\n"
     code += "print([n for n in ('redis', 'valkey', 'fakeredis') if n in sys.modules])"
