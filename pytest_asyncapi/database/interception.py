@@ -8,18 +8,31 @@ of that sandbox.
 from __future__ import annotations
 
 import asyncio
+import importlib
 import sys
 import weakref
 from collections.abc import Callable
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Protocol
 
-from pytest_asyncapi.compatibility import check
+from pytest_asyncapi.compatibility import LIBRARIES, check
 from pytest_asyncapi.database.targets import Direct, Redirect, route
 from pytest_asyncapi.errors import SandboxError
 
 if TYPE_CHECKING:
     from pytest_asyncapi.database.sandbox import RollbackSandbox
+
+
+_MODULES = {
+    "sqlalchemy": ("sqlalchemy_hooks", "attach"),
+    "queries": ("queries", "attach"),
+    "asyncpg": ("asyncpg_hooks", "attach"),
+    "psycopg": ("psycopg_hooks", "attach"),
+    "aiosqlite": ("aiosqlite_hooks", "attach"),
+    "sqlite3": ("sync_drivers", "attach_sqlite3"),
+    "psycopg2": ("sync_drivers", "attach_psycopg2"),
+}
+"""Library -> our module for it, and the function there."""
 
 
 class Retirable(Protocol):
@@ -49,6 +62,7 @@ class Hooks:
         self._sandboxes: list[RollbackSandbox] = []
         self._detach: dict[str, Callable[[], None]] = {}
         self._installed = 0
+        self._refreshing = False
         self._virtual: weakref.WeakSet[Retirable] = weakref.WeakSet()
 
     # ---- installation
@@ -67,35 +81,23 @@ class Hooks:
 
     def refresh(self) -> None:
         """Hook what has been imported by now. A library that nobody has imported is not imported for this."""
-        if "sqlalchemy" in sys.modules and "sqlalchemy" not in self._detach:
-            check("sqlalchemy")
-            from pytest_asyncapi.database import queries, sqlalchemy_hooks
+        if self._refreshing:  # by the import of a hook of ours: what that imports is looked at afterwards
+            return
+        self._refreshing = True
+        try:
+            while missing := [name for name in _MODULES if self._may_hook(name)]:
+                for name in missing:
+                    if name in LIBRARIES:
+                        check(name)
+                    module, function = _MODULES[name]
+                    attach = getattr(importlib.import_module(f"pytest_asyncapi.database.{module}"), function)
+                    self._detach[name] = attach(self)
+        finally:
+            self._refreshing = False
 
-            self._detach["sqlalchemy"] = sqlalchemy_hooks.attach(self)
-            self._detach["queries"] = queries.attach(self)
-        if "asyncpg" in sys.modules and "asyncpg" not in self._detach:
-            check("asyncpg")
-            from pytest_asyncapi.database import asyncpg_hooks
-
-            self._detach["asyncpg"] = asyncpg_hooks.attach(self)
-        if "psycopg" in sys.modules and "psycopg" not in self._detach:
-            check("psycopg")
-            from pytest_asyncapi.database import psycopg_hooks
-
-            self._detach["psycopg"] = psycopg_hooks.attach(self)
-        if "aiosqlite" in sys.modules and "aiosqlite" not in self._detach:
-            check("aiosqlite")
-            from pytest_asyncapi.database import aiosqlite_hooks
-
-            self._detach["aiosqlite"] = aiosqlite_hooks.attach(self)
-        if "sqlite3" not in self._detach and ("sqlalchemy" in sys.modules or "aiosqlite" in sys.modules):
-            from pytest_asyncapi.database import sync_drivers
-
-            self._detach["sqlite3"] = sync_drivers.attach_sqlite3(self)
-        if "psycopg2" in sys.modules and "psycopg2" not in self._detach:
-            from pytest_asyncapi.database import sync_drivers
-
-            self._detach["psycopg2"] = sync_drivers.attach_psycopg2(self)
+    def _may_hook(self, name: str) -> bool:
+        libraries = {"queries": ("sqlalchemy",), "sqlite3": ("sqlalchemy", "aiosqlite")}.get(name, (name,))
+        return name not in self._detach and any(library in sys.modules for library in libraries)
 
     # ---- what holds for a connection that is made now
     def rule(self) -> Redirect:

@@ -256,8 +256,17 @@ async def test_held_by_names_what_holds(clock):
     assert clock.held_by == ""
 
 
+@pytest.fixture
+def postgresql(postgresql_server, monkeypatch):
+    """The same, for a test that has no database of the harness, and so would be refused."""
+    from pytest_asyncapi.database.interception import hooks
+
+    monkeypatch.setattr(hooks, "redirect", None)
+    return postgresql_server
+
+
 @pytest.fixture(scope="session")
-def postgresql():
+def postgresql_server():
     """Where a PostgreSQL server for these tests is, in asyncpg's terms."""
     pytest.importorskip("asyncpg")
     from pytest_asyncapi.database import binaries, server
