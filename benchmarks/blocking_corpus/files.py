@@ -345,6 +345,8 @@ async def ok_file_many_small(t: Tools, folder):
     with open(folder.new, "w") as file:
         for number in range(200):
             file.write(f"line {number}\n")
+    shutil.copy(folder.small, folder.new)
+    shutil.move(folder.new, folder.new + "er")
 
 
 @file_innocent

@@ -175,11 +175,14 @@ def _writes_much(args: Args, kwargs: Kwargs) -> bool:
 
 
 def _sends_much(args: Args, kwargs: Kwargs) -> bool:
-    return bool(_argument(args, kwargs, 3, "count", 0) >= BIG) and os.get_blocking(args[0])
+    """shutil asks for eight megabytes at once, whatever the file's size."""
+    much = min(_argument(args, kwargs, 3, "count", 0), os.fstat(_argument(args, kwargs, 1, "in_fd", -1)).st_size) >= BIG
+    return bool(much and os.get_blocking(_argument(args, kwargs, 0, "out_fd", -1)))
 
 
 def _copies_much(args: Args, kwargs: Kwargs) -> bool:
-    return bool(_argument(args, kwargs, 2, "count", 0) >= BIG)
+    much = min(_argument(args, kwargs, 2, "count", 0), os.fstat(_argument(args, kwargs, 0, "src", -1)).st_size) >= BIG
+    return bool(much)
 
 
 _SOCKET = "socket:socket."

@@ -1,7 +1,8 @@
 """A small app that holds the event loop, and runs of pytest on it. Waits are named calls, which have no floor; work is
 measured in CPU time, of two and a half thresholds. So nothing here depends on how busy the machine is."""
 
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Sequence
 
 import pytest
 
@@ -70,11 +71,23 @@ Run = Callable[..., pytest.RunResult]
 
 @pytest.fixture
 def run(pytester: pytest.Pytester) -> Run:
-    """`run(source of a test module, *arguments, ini="more lines")`; run again without a source."""
+    """`run(source of a test module, *arguments, ini="more lines")`; run again without a source.
+
+    `separate` is a process of its own, with these plugins, below this command (`python -m coverage run -m`), and with
+    this to type.
+    """
     pytester.makepyfile(app=APP)
     pytester.syspathinsert()
 
-    def run(test: str = "", *args: str, ini: str = "", separate: bool = False) -> pytest.RunResult:
+    def run(
+        test: str = "",
+        *args: str,
+        ini: str = "",
+        separate: bool = False,
+        plugins: Sequence[str] = (),
+        below: Sequence[str] = ("-m",),
+        typed: bytes = b"",
+    ) -> pytest.RunResult:
         pytester.makeini(INI + ini)
         if test:
             pytester.makepyfile(test_it=test)
@@ -82,8 +95,11 @@ def run(pytester: pytest.Pytester) -> Run:
             return pytester.runpytest_inprocess("-p", "no:randomly", "-p", "no:cacheprovider", *args)
         with pytest.MonkeyPatch.context() as patch:  # a quick start, without whatever else is installed here
             patch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
-            plugins = ("-p", "pytest_asyncio.plugin", "-p", "xdist.plugin", "-p", "pytest_asyncapi.plugin")
-            return pytester.runpytest_subprocess(*plugins, *args)
+            patch.setenv("COLUMNS", "200")  # whole lines in the short summary
+            chosen = ("pytest_asyncio.plugin", "xdist", "pytest_asyncapi.plugin", *plugins)
+            options = [each for plugin in chosen for each in ("-p", plugin)]
+            command = (sys.executable, *below, "pytest", *options, f"--basetemp={pytester.path / 'temp'}", *args)
+            return pytester.run(*command, stdin=typed, timeout=120)
 
     return run
 
