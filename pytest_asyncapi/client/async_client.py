@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import string
 from collections.abc import Iterable
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ from pytest_asyncapi.client.websocket import Channel, WebSocketSession
 from pytest_asyncapi.errors import ConfigurationError
 
 BASE_URL = "http://testserver"
+_OF_A_SCHEME = frozenset(string.ascii_letters + string.digits + "+-.")
 _URLS_KEPT = 500  # of one base URL
 
 
@@ -94,10 +96,21 @@ class ClientMethods:
             self._base, self._urls = base, _urls_of(self.module, str(base))
         known = self._urls.parsed
         parsed = known.get(url)
+        if parsed is None and ":" in url:
+            self._check_host(url)
         made = super().build_request(method, self._urls.joined(url) if parsed is None else parsed, **options)  # type: ignore[misc]
         if parsed is None and len(known) < _URLS_KEPT:
             known[url] = made.url
         return made
+
+    def _check_host(self, url: str) -> None:
+        """Refuse a URL without a host, of which httpx would take the path alone: `localhost:8000/users`."""
+        __tracebackhide__ = True
+        scheme, _, rest = url.partition(":")
+        if not rest.startswith("//") and scheme and scheme[0].isalpha() and not set(scheme) - _OF_A_SCHEME:
+            raise self.module.UnsupportedProtocol(
+                f"{url!r} is neither a path, as '/users', nor a URL with a scheme and a host, as 'http://shop:80/users'"
+            )
 
     def send(self, request: Any, *, stream: bool = False, **options: Any) -> Any:
         """As httpx's. Where the whole body will be read, the app need not wait for the reader of each part."""
@@ -140,18 +153,31 @@ class ClientMethods:
             cookies=cookies,
             extensions=dict(extensions or {}) | ({} if timeout is None else {"timeout": {"read": timeout}}),
         )
-        return WebSocketSession(_LateChannel(self.asgi, request))
+        return WebSocketSession(_LateChannel(self.asgi, request, self._handshake_auth(request)))
+
+    def _handshake_auth(self, request: Any) -> Any:
+        """The `auth=` of the client, or what its URL says, as for its other requests."""
+        url = request.url
+        auth = self.auth  # type: ignore[attr-defined]
+        if auth is None and (url.username or url.password):
+            auth = self.module.BasicAuth(url.username, url.password)
+        return auth
 
 
 class _LateChannel:
     """A channel that is made when it connects, so that `websocket_connect` itself needs no `await`."""
 
-    def __init__(self, transport: TransportBase, request: Any) -> None:
+    def __init__(self, transport: TransportBase, request: Any, auth: Any) -> None:
         self._transport = transport
         self._request = request
+        self._auth = auth
         self._channel: Channel | None = None
 
     async def connect(self) -> None:
+        if self._auth is not None and "authorization" not in self._request.headers:
+            flow = self._auth.async_auth_flow(self._request)
+            self._request = await anext(flow)
+            await flow.aclose()
         self._channel = await self._transport.channel(self._request)
         await self._channel.connect()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from pytest_asyncapi.asgi import Message
@@ -15,6 +15,7 @@ _NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9a-zA-Z]+")
 _UPPER = re.compile(rb"[A-Z]")
 _known: set[bytes] = set()  # header names that are right, so that each is matched once
 _BODILESS = (204, 304)
+_NEVER_SENT = (1004, 1005, 1006)  # reserved, or what a side without a frame is told
 
 
 def checked_start(message: Message, strict: bool) -> tuple[int, Headers, int | None]:
@@ -38,6 +39,9 @@ def checked_headers(pairs: Iterable[Any], kind: str, strict: bool) -> tuple[Head
     __tracebackhide__ = True
     headers: Headers = []
     length: int | None = None
+    if type(pairs) is not list and (not isinstance(pairs, Iterable) or isinstance(pairs, str | bytes | Mapping)):
+        hint = " (write list(headers.items()))" if isinstance(pairs, Mapping) else ""
+        raise ProtocolError(f"{kind}: 'headers' is a list of pairs, not {type(pairs).__name__}{hint}")
     for pair in pairs:
         try:
             name, value = pair
@@ -54,6 +58,8 @@ def checked_headers(pairs: Iterable[Any], kind: str, strict: bool) -> tuple[Head
             raise ProtocolError(f"{kind}: the value of header {name!r} has a CR, LF or NUL: {value!r}")
         if strict and _UPPER.search(name):
             raise ProtocolError(f"{kind}: header names must be lower case, not {name!r} (write {name.lower()!r})")
+        if strict and value != value.strip(b" \t"):
+            raise ProtocolError(f"{kind}: the value of header {name!r} has blanks around it: {value!r}")
         if len(name) == 14 and name.lower() == b"content-length":
             length = _length(value, length, kind)
         headers.append((name, value))
@@ -79,7 +85,9 @@ def _length(value: bytes, before: int | None, kind: str) -> int:
 
 
 def _as_bytes(value: Any) -> bytes:
-    return value if isinstance(value, bytes) else str(value).encode("latin-1", "replace")
+    if isinstance(value, bytes | bytearray | memoryview):
+        return bytes(value)
+    return str(value).encode("latin-1", "replace")
 
 
 def checked_body(message: Message) -> bytes:
@@ -126,3 +134,15 @@ def checked_frame(message: Message) -> None:
         raise ProtocolError(f"websocket.send: 'text' must be a str, not {type(text).__name__}")
     if data is not None and not isinstance(data, bytes | bytearray | memoryview):
         raise ProtocolError(f"websocket.send: 'bytes' must be bytes, not {type(data).__name__}")
+
+
+def checked_close(message: Message) -> None:
+    """A `websocket.close` has a code that may be sent, and a reason that fits into its frame."""
+    __tracebackhide__ = True
+    code, reason = message.get("code", 1000), message.get("reason") or ""
+    if not isinstance(code, int) or not (1000 <= code <= 1014 or 3000 <= code <= 4999) or code in _NEVER_SENT:
+        raise ProtocolError(f"websocket.close: {code!r} is not a code to close with (1000, or your own from 4000 on)")
+    if not isinstance(reason, str):
+        raise ProtocolError(f"websocket.close: 'reason' must be a str, not {type(reason).__name__}")
+    if len(reason.encode()) > 123:
+        raise ProtocolError(f"websocket.close: 'reason' has {len(reason.encode())} bytes, its frame takes 123")

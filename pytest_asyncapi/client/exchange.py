@@ -31,6 +31,8 @@ _GONE = ("ClientDisconnect", "WebSocketDisconnect")  # how frameworks say that t
 
 def describe(app: Any) -> str:
     """The app's name and, where it has one, its place."""
+    if isinstance(app, type):
+        return f"the class {app.__module__}.{app.__qualname__}"
     target = inspect.unwrap(app)
     if not inspect.isroutine(target):
         return f"{type(app).__module__}.{type(app).__qualname__} object"
@@ -75,7 +77,14 @@ class Exchange:
         __tracebackhide__ = True
         current_scope.set(self.scope)
         try:
-            answer = self.app(self.scope, self.receive, self.send)
+            try:
+                answer = self.app(self.scope, self.receive, self.send)
+            except TypeError as error:
+                if error.__traceback__ is not None and error.__traceback__.tb_next is None:  # not from inside of it
+                    raise ProtocolError(
+                        f"{describe(self.app)} is not an ASGI app, which takes scope, receive and send: {error}"
+                    ) from None
+                raise
             if not hasattr(answer, "__await__"):
                 raise ProtocolError(
                     f"{describe(self.app)} is not an ASGI app: calling it with scope, receive and send returned "

@@ -22,7 +22,7 @@ from pytest_asyncapi.client.exchange import Exchange
 from pytest_asyncapi.client.http import HTTPExchange
 from pytest_asyncapi.client.response import response_class
 from pytest_asyncapi.client.transport import TransportBase
-from pytest_asyncapi.client.waiting import wait_for
+from pytest_asyncapi.client.waiting import shielded, wait_for
 from pytest_asyncapi.client.websocket import Channel, WebSocketExchange
 from pytest_asyncapi.errors import ConfigurationError, ProtocolError, TruncatedResponse
 
@@ -138,11 +138,20 @@ class _Served(Exchange):
 class LiveExchange(_Served, HTTPExchange):
     """An HTTP request over the socket: checked as in the process, and then sent by the server."""
 
+    response: Any = None  # the library's
+
     async def receive(self) -> Message:
         message = await self._wire_receive()
         if message["type"] == "http.disconnect" and not self.complete:
             self.disconnected = True
         return message
+
+    async def abort(self) -> None:
+        self.expect_end()
+        if self.response is not None and not self.done:
+            with shielded():
+                await self.response.aclose()  # the server tells the app
+        await super().abort()
 
     async def send(self, message: Message) -> None:
         __tracebackhide__ = True
@@ -199,7 +208,7 @@ class LiveTransportBase(TransportBase):
         if scope["headers"].count((b"upgrade", b"websocket")):
             return (await self.handshake(request))[1]
         exchange = LiveExchange(self.app, scope, b"", options, timeouts.get("read"), collect=True)
-        response = await self.send_over(exchange, request)
+        response = exchange.response = await self.send_over(exchange, request)
         try:
             if exchange.done:
                 exchange.judge_start()
@@ -233,6 +242,8 @@ class LiveTransportBase(TransportBase):
         except module.TransportError:
             await exchange.settle()
             exchange.show()
+            if exchange.done and getattr(exchange, "state", "") == "denying":
+                raise exchange.unfinished() from None
             raise
         except BaseException:
             await exchange.end()
@@ -251,6 +262,8 @@ class LiveTransportBase(TransportBase):
             exchange.show()
             if exchange.done and exchange.state == "connecting":
                 raise exchange.unanswered()
+            if exchange.done and exchange.state == "denying":
+                raise exchange.unfinished()
         return exchange, response
 
     async def channel(self, request: Any) -> Channel:

@@ -55,10 +55,14 @@ class LiveChannel:
     async def put(self, message: Message) -> None:
         if self._closed:
             raise WebSocketDisconnect(1006, "the websocket is closed")
-        if message.get("text") is not None:
-            await self._write(events.TextMessage(message["text"]))
-        else:
-            await self._write(events.BytesMessage(message["bytes"]))
+        text = message.get("text")
+        try:
+            await self._write(events.BytesMessage(message["bytes"]) if text is None else events.TextMessage(text))
+        except self._core.NetworkError:  # the app has ended, and the server has closed
+            self._closed = True
+            await self._exchange.settle()
+            self._exchange.show()
+            raise WebSocketDisconnect(1006, "the websocket is closed") from None
 
     async def _write(self, event: Any) -> None:
         await self._stream.write(self._frames.send(event))

@@ -26,8 +26,8 @@ def http_scope(request: Any, peer: Peer) -> dict[str, Any]:
     """The scope of an httpx or httpx2 request. The caller adds `state`."""
     url = request.url
     scheme = url.scheme
-    raw_path: bytes = url.raw_path.partition(b"?")[0]
-    path: str = url.path
+    raw_path, _, query = url.raw_path.partition(b"?")
+    path: str = url.path if b"%" in raw_path else raw_path.decode("ascii")  # each property costs more than it seems to
     if peer.root_path:  # as uvicorn: both paths begin with it
         path = peer.root_path + path
         raw_path = peer.root_path.encode("ascii") + raw_path
@@ -42,12 +42,19 @@ def http_scope(request: Any, peer: Peer) -> dict[str, Any]:
         "root_path": peer.root_path,
         "path": path,
         "raw_path": raw_path,
-        "query_string": url.query,
+        "query_string": query,
         "headers": [(name.lower(), value) for name, value in request.headers.raw],
     }
+    headers = scope["headers"]
+    if headers and headers[0][0] != b"host":  # on the wire it is the first, wherever a request has it
+        headers.sort(key=_not_the_host)
     if peer.extensions:
         scope["extensions"] = {name: {} for name in peer.extensions}
     return scope
+
+
+def _not_the_host(pair: tuple[bytes, bytes]) -> bool:
+    return pair[0] != b"host"
 
 
 def websocket_scope(scope: dict[str, Any]) -> dict[str, Any]:

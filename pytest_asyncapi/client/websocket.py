@@ -9,7 +9,7 @@ import sys
 from typing import Any, Literal, Protocol
 
 from pytest_asyncapi.asgi import ASGIApp, Message, Scope
-from pytest_asyncapi.client.checks import Headers, checked_frame, checked_headers, kind_of
+from pytest_asyncapi.client.checks import Headers, checked_close, checked_frame, checked_headers, kind_of
 from pytest_asyncapi.client.exchange import Exchange, describe
 from pytest_asyncapi.client.options import Options
 from pytest_asyncapi.client.waiting import wake
@@ -85,7 +85,11 @@ class WebSocketExchange(Exchange):
                 raise ProtocolError(f"{kind}: 'status' must be an int, not {message.get('status')!r}")
             checked_headers(message.get("headers", ()), kind, self.options.strict)
             self.state = "denying"
-        elif kind == "websocket.close" or not message.get("more_body", False):
+        elif kind == "websocket.close":
+            if self.state == "open":  # before the acceptance a server answers with a 403, whatever the code
+                checked_close(message)
+            self.state = "closed"
+        elif not message.get("more_body", False):
             self.state = "closed"
 
     def _check_subprotocol(self) -> None:
@@ -127,6 +131,13 @@ class WebSocketExchange(Exchange):
         """The error of an app that has returned before it accepted or refused."""
         return ProtocolError(f"{self.label}: {describe(self.app)} returned without websocket.accept or websocket.close")
 
+    def unfinished(self) -> ProtocolError:
+        """The error of an app that has returned in the middle of the response by which it refuses."""
+        return ProtocolError(
+            f"{self.label}: {describe(self.app)} returned without the end of its denial response "
+            "(no websocket.http.response.body without more_body=True)"
+        )
+
     async def connect(self) -> None:
         """The handshake. Raises WebSocketRejected when the app refuses."""
         self.spawn(f"asgi websocket {self.scope['path']}")
@@ -147,6 +158,8 @@ class WebSocketExchange(Exchange):
         more = True
         while more:
             part = await self.pull(self.read_timeout)
+            if part["type"] == "websocket.close":  # the app has returned
+                raise self.unfinished()
             body += part.get("body", b"")
             more = part.get("more_body", False)
         return WebSocketRejected(first["status"], list(first.get("headers", ())), body)
@@ -199,6 +212,15 @@ class WebSocketSession:
 
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
+        self._receives = False
+
+    def __enter__(self) -> WebSocketSession:
+        raise TypeError("a websocket is asynchronous: write `async with client.websocket_connect(...) as ws`")
+
+    def __exit__(self, *exc_info: object) -> None: ...
+
+    def __await__(self) -> Any:
+        raise TypeError("a websocket is a block: write `async with client.websocket_connect(...) as ws`")
 
     async def __aenter__(self) -> WebSocketSession:
         await self._channel.connect()
@@ -221,10 +243,14 @@ class WebSocketSession:
 
     async def send_text(self, data: str) -> None:
         """Send a text message."""
+        if not isinstance(data, str):
+            raise TypeError(f"send_text() takes a str, not {type(data).__name__}: see send_bytes() and send_json()")
         await self._channel.put({"type": "websocket.receive", "text": data})
 
     async def send_bytes(self, data: bytes) -> None:
         """Send a binary message."""
+        if not isinstance(data, bytes | bytearray | memoryview):
+            raise TypeError(f"send_bytes() takes bytes, not {type(data).__name__}: see send_text() and send_json()")
         await self._channel.put({"type": "websocket.receive", "bytes": data})
 
     async def send_json(self, data: Any, mode: Literal["text", "binary"] = "text") -> None:
@@ -234,7 +260,13 @@ class WebSocketSession:
 
     async def receive(self, timeout: float | None = None) -> str | bytes:
         """The next message. Raises WebSocketDisconnect when the app has closed, AppTimeout when nothing comes."""
-        message = await self._channel.pull(self._channel.read_timeout if timeout is None else timeout)
+        if self._receives:
+            raise RuntimeError("two tasks receive from one websocket at once: which of them is to get the message?")
+        self._receives = True
+        try:
+            message = await self._channel.pull(self._channel.read_timeout if timeout is None else timeout)
+        finally:
+            self._receives = False
         if message["type"] == "websocket.close":
             raise WebSocketDisconnect(message.get("code", 1000), message.get("reason") or "")
         text: str | None = message.get("text")

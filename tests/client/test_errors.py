@@ -228,6 +228,14 @@ async def test_wrong_url_schemes(connect, app_of, respond, library):
     assert str(raised.value) == (
         "ws://testserver/chat is a websocket: open it by `async with client.websocket_connect(...)`"
     )
+    for url in ("localhost:8000/users", "mailto:ada@example.com", "HTTP:users", "file:/etc/passwd"):
+        with pytest.raises(client.module.UnsupportedProtocol) as raised:
+            await client.get(url)
+        assert str(raised.value) == (
+            f"{url!r} is neither a path, as '/users', nor a URL with a scheme and a host, as 'http://shop:80/users'"
+        )
+    for url in ("/users:all", "users/1:2", "?at=10:30", "//testserver/a:b"):
+        assert (await client.get(url)).status_code == 200
     with pytest.raises(client.module.UnsupportedProtocol, match="not 'ftp'"):
         async with client.websocket_connect("ftp://testserver/file"):
             pass

@@ -44,6 +44,18 @@ WRONG = {
         [START | {"headers": [b"x-a"]}],
         "http.response.start: headers are pairs of name and value, not b'x-a'",
     ),
+    "headers None": (
+        [START | {"headers": None}],
+        "http.response.start: 'headers' is a list of pairs, not NoneType",
+    ),
+    "headers in a dict": (
+        [START | {"headers": {b"x-a": b"b"}}],
+        "http.response.start: 'headers' is a list of pairs, not dict (write list(headers.items()))",
+    ),
+    "header bytearray": (
+        [START | {"headers": [(b"x-a", bytearray(b"b"))]}],
+        "http.response.start: header name and value must be bytes, not b'x-a': bytearray(b'b') (write b'x-a', b'b')",
+    ),
     "header name": (
         [START | {"headers": [(b"x a", b"b")]}],
         "http.response.start: b'x a' is not a header name",
@@ -199,6 +211,71 @@ async def test_strict(connect, app_of):
     assert str(raised.value) == (
         "http.response.start: header names must be lower case, not b'Content-Type' (write b'content-type')"
     )
+
+
+async def test_strict_blanks(connect, app_of):
+    """Blanks around a header's value, which some servers refuse, are refused by strict=True."""
+
+    async def endpoint(scope, receive, send):
+        await send(START | {"headers": [(b"x-a", b" b")]})
+        await send(END)
+
+    client = await connect(app_of(endpoint), strict=True)
+
+    with pytest.raises(ProtocolError) as raised:
+        await client.get("/")
+    assert str(raised.value) == "http.response.start: the value of header b'x-a' has blanks around it: b' b'"
+
+
+def wsgi(environ, start_response):
+    return [b"hello"]
+
+
+class OfASGI2:
+    def __init__(self, scope):
+        self.scope = scope
+
+
+@pytest.mark.parametrize(
+    ("app", "text"),
+    [
+        (
+            wsgi,
+            f"{__name__}.wsgi ({__file__}:{wsgi.__code__.co_firstlineno}) is not an ASGI app, which takes scope, "
+            "receive and send: wsgi() takes 2 positional arguments but 3 were given",
+        ),
+        (
+            OfASGI2,
+            f"the class {__name__}.OfASGI2 is not an ASGI app, which takes scope, receive and send: OfASGI2.__init__() "
+            "takes 2 positional arguments but 4 were given",
+        ),
+        (
+            "shop:app",
+            "builtins.str object is not an ASGI app, which takes scope, receive and send: 'str' object is not callable",
+        ),
+    ],
+    ids=["wsgi", "asgi2", "name"],
+)
+async def test_no_asgi_app(connect, app, text):
+    """What is called otherwise than an ASGI app is named, with what Python says of it."""
+    client = await connect(app)
+
+    with pytest.raises(ProtocolError) as raised:
+        await client.get("/")
+
+    assert str(raised.value) == text
+
+
+async def test_a_type_error_of_the_app(connect):
+    """One that comes from inside of the app stays as it is."""
+
+    def app(scope, receive, send):
+        return len(7)
+
+    client = await connect(app, lifespan=False)
+
+    with pytest.raises(TypeError, match="has no len"):
+        await client.get("/")
 
 
 async def test_what_is_allowed(connect, app_of):

@@ -22,7 +22,6 @@ URLS = [
     "/",
     "/users",
     "users",
-    "users:1",
     "/users:1/@me",
     "/a%2Fb/%e4/ü?q=ü%20x y&'<>\"{}|",
     "/a/../b/./c",
