@@ -6,6 +6,8 @@ value, or raises ValueError(what was expected).
 
 from __future__ import annotations
 
+import math
+import numbers
 import re
 from collections.abc import Callable
 from typing import Any
@@ -96,3 +98,12 @@ def database_choice(raw: Any) -> str:
     if word not in ("auto", "postgresql", "sqlite", "none") and not re.match(r"[a-z0-9+]+://?", word):
         raise ValueError("expected one of auto, postgresql, sqlite, none, or a URL such as postgresql://localhost/")
     return word
+
+
+def number_of_seconds(what: str, value: object) -> float:
+    """A finite number of seconds, zero or more, for the argument of `what`. Raises TypeError or ValueError."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise TypeError(f"{what} takes a number of seconds, not {value!r}")
+    if not math.isfinite(value) or value < 0:
+        raise ValueError(f"{what} takes a finite number of seconds, zero or more, not {value!r}")
+    return float(value)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from pytest_asyncapi.cache.resp import Fields
 from pytest_asyncapi.timeline import now
+from pytest_asyncapi.values import number_of_seconds
 
 if TYPE_CHECKING:
     from pytest_asyncapi.cache.link import Link
@@ -100,9 +101,7 @@ class Control:
 
     def advance(self, seconds: float) -> None:
         """Let the server's clock run ahead: what expires within these seconds is gone."""
-        if seconds < 0:
-            raise ValueError(f"advance() goes forward only, not by {seconds!r} seconds")
-        self.engine.advance(seconds)
+        self.engine.advance(number_of_seconds("advance()", seconds))
 
     # -- outage
 
@@ -125,11 +124,12 @@ class Control:
 
         `error` is what a server sends, "LOADING Redis is loading the dataset in memory" or just "LOADING".
         """
-        if isinstance(error, BaseException):
-            error = str(error)
         if not isinstance(error, str) or not error.strip():
-            raise TypeError(f"error must be a text such as 'LOADING' or 'READONLY ...', not {error!r}")
-        return self._add("fail", command, _SENT.get(error, error), times)
+            raise TypeError(
+                f"error must be a text that a server sends, such as 'LOADING' or 'READONLY ...', not {error!r}."
+                " The client makes its exception of it; its ConnectionError and TimeoutError come by down(), drop(), hang()"
+            )
+        return self._add("fail", command, _SENT.get(error, " ".join(error.split())), times)
 
     def hang(self, command: str | None = None, times: int | None = None) -> Fault:
         """Never answer `command`: the client's own `socket_timeout` ends the wait."""
@@ -146,7 +146,9 @@ class Control:
         self.up()
 
     def _add(self, kind: FaultKind, command: str | None, error: str, times: int | None) -> Fault:
-        if times is not None and (not isinstance(times, int) or times < 1):
+        if command is not None:
+            _check_command(kind, command)
+        if times is not None and (isinstance(times, bool) or not isinstance(times, int) or times < 1):
             raise ValueError(f"times must be 1 or more, or None for always, not {times!r}")
         fault = Fault(kind, command, error, times)
         self.faults.append(fault)
@@ -159,9 +161,7 @@ class Control:
 
     @latency.setter
     def latency(self, seconds: float) -> None:
-        if seconds < 0:
-            raise ValueError(f"latency must be zero or more seconds, not {seconds!r}")
-        self._latency = seconds
+        self._latency = number_of_seconds("latency", seconds)
 
     # -- what was asked
 
@@ -189,6 +189,8 @@ class Control:
     @contextlib.contextmanager
     def assert_commands(self, count: int, *names: str) -> Iterator[list[Command]]:
         """Fail unless exactly `count` commands (of these names, if any are given) are sent inside the block."""
+        if isinstance(count, bool) or not isinstance(count, int) or count < 0:
+            raise TypeError(f"assert_commands() takes the number of commands first, then their names, not {count!r}")
         start = len(self.commands)
         sent: list[Command] = []
         yield sent
@@ -200,6 +202,18 @@ class Control:
                 f"expected {count} {what} command{'s' * (count != 1)}, {len(sent)} were sent"
                 + "".join(f"\n  {command}" for command in sent)
             )
+
+
+def _check_command(kind: FaultKind, command: Any) -> None:
+    if not isinstance(command, str) or len(command.split()) != 1:
+        raise ValueError(
+            f"{kind}() takes the name of one command, such as 'GET', or None for every one, not {command!r}"
+        )
+    if command.upper().encode() in HANDSHAKE:
+        raise ValueError(
+            f"{kind}({command!r}): {command.upper()} is what clients say when they connect, which has no faults."
+            " For a connection that fails write 'CONNECT'"
+        )
 
 
 # The texts of real servers, for who writes only the code.

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import heapq
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import count
@@ -24,6 +25,7 @@ from pytest_asyncapi.clock.holds import Holds
 from pytest_asyncapi.clock.sockets import Sockets
 from pytest_asyncapi.clock.threads import Threads
 from pytest_asyncapi.errors import ClockError, ConfigurationError
+from pytest_asyncapi.values import number_of_seconds
 
 if TYPE_CHECKING:
     from pytest_asyncapi.clock.wall import WallClock
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 Mode = Literal["jump", "frozen", "running"]
 
 SLICE = 0.005  # real seconds between two looks at what can only be looked at
+RESOLUTION = 1e-9  # of the loops' clock: asyncio runs what is due before this has passed
 SPINS = 20_000  # turns of a loop that never rests, after which real time is counted
 
 _WRONG_LOOP = """\
@@ -90,8 +93,7 @@ class VirtualClock:
 
     async def advance(self, seconds: float) -> None:
         """Let `seconds` pass: what is due on the way happens, in order and each at its time, and all that follows."""
-        if seconds < 0:
-            raise ValueError(f"advance() goes forward only, not by {seconds!r} seconds")
+        seconds = number_of_seconds("advance()", seconds)
         if self._loop is not asyncio.get_running_loop():
             raise ClockError("this virtual clock drives another event loop, or is stopped")
         done = self._loop.create_future()
@@ -189,6 +191,8 @@ class VirtualClock:
 
     def _jump(self, seconds: float) -> None:
         self._now += seconds
+        if self._now + RESOLUTION == self._now:  # beyond half a year: asyncio would not find what is due just now
+            self._now = math.nextafter(self._now, math.inf)
         self._jumped += seconds
         if self._wall is not None:
             self._wall.move(seconds)

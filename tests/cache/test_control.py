@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 
 import pytest
 import redis
@@ -224,15 +225,51 @@ async def test_assert_commands(redis_cache, client):
     assert str(failure.value) == f"expected 1 Redis command, 2 were sent\n  GET a\n  SET b {'x' * 59}…"
 
 
-async def test_wrong_arguments_are_named(redis_cache):
-    with pytest.raises(ValueError, match=r"advance\(\) goes forward only, not by -1 seconds"):
-        redis_cache.advance(-1)
-    with pytest.raises(ValueError, match="times must be 1 or more, or None for always, not 0"):
-        redis_cache.fail("GET", "LOADING", times=0)
-    with pytest.raises(TypeError, match=r"error must be a text such as 'LOADING' or 'READONLY ...', not 5"):
-        redis_cache.fail("GET", 5)
-    with pytest.raises(ValueError, match=r"latency must be zero or more seconds, not -0.5"):
-        redis_cache.latency = -0.5
+def set_latency(cache, value):
+    cache.latency = value
+
+
+def assert_commands(cache, *arguments):
+    with cache.assert_commands(*arguments):
+        pass
+
+
+ONE_COMMAND = "takes the name of one command, such as 'GET', or None for every one, not"
+WRONG = [
+    (lambda cache: cache.advance(-1), "advance() takes a finite number of seconds, zero or more, not -1"),
+    (lambda cache: cache.advance(math.nan), "advance() takes a finite number of seconds, zero or more, not nan"),
+    (lambda cache: cache.advance("5"), "advance() takes a number of seconds, not '5'"),
+    (lambda cache: set_latency(cache, -0.5), "latency takes a finite number of seconds, zero or more, not -0.5"),
+    (lambda cache: set_latency(cache, True), "latency takes a number of seconds, not True"),
+    (lambda cache: cache.fail("GET", "LOADING", times=0), "times must be 1 or more, or None for always, not 0"),
+    (lambda cache: cache.hang("GET", times=1.5), "times must be 1 or more, or None for always, not 1.5"),
+    (lambda cache: cache.fail("GET SET"), f"fail() {ONE_COMMAND} 'GET SET'"),
+    (lambda cache: cache.hang(""), f"hang() {ONE_COMMAND} ''"),
+    (lambda cache: cache.drop(b"GET"), f"drop() {ONE_COMMAND} b'GET'"),
+    (
+        lambda cache: cache.fail("auth"),
+        "fail('auth'): AUTH is what clients say when they connect, which has no faults."
+        " For a connection that fails write 'CONNECT'",
+    ),
+    (
+        lambda cache: cache.fail("GET", LookupError("late")),
+        "error must be a text that a server sends, such as 'LOADING' or 'READONLY ...', not LookupError('late')."
+        " The client makes its exception of it; its ConnectionError and TimeoutError come by down(), drop(), hang()",
+    ),
+    (
+        lambda cache: assert_commands(cache, "SET"),
+        "assert_commands() takes the number of commands first, then their names, not 'SET'",
+    ),
+]
+
+
+@pytest.mark.parametrize(("call", "text"), WRONG, ids=[text for _, text in WRONG])
+async def test_wrong_arguments_are_named(redis_cache, call, text):
+    with pytest.raises((TypeError, ValueError)) as failure:
+        call(redis_cache)
+
+    assert str(failure.value) == text
+    assert redis_cache.control.faults == []
 
 
 async def test_the_engine_is_named(redis_cache, engine):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import datetime
+import math
 import time
 from time import perf_counter
 
@@ -131,9 +133,76 @@ async def test_a_cancelled_advance_leaves_no_trace(clock):
     assert clock.elapsed == 1
 
 
-async def test_advance_refuses_to_go_back(clock):
-    with pytest.raises(ValueError, match="goes forward only, not by -1 seconds"):
-        await clock.advance(-1)
+@pytest.mark.parametrize("bad", [-1, math.nan, math.inf])
+async def test_advance_goes_forward_by_what_has_an_end(clock, bad):
+    with pytest.raises(ValueError, match=rf"^advance\(\) takes a finite number of seconds, zero or more, not {bad}$"):
+        await clock.advance(bad)
+
+
+@pytest.mark.parametrize("bad", ["5", None, True, datetime.timedelta(seconds=5)])
+async def test_advance_takes_a_number(clock, bad):
+    with pytest.raises(TypeError, match=r"^advance\(\) takes a number of seconds, not "):
+        await clock.advance(bad)
+
+
+async def test_years_are_as_exact(clock):
+    """Where a second has passed half a year, a nanosecond is less than the loop's time can tell."""
+    await asyncio.sleep(10 * 365 * 86400)
+    before = clock.elapsed
+    for _ in range(100):
+        await asyncio.sleep(0.01)
+    await clock.advance(1)
+
+    assert clock.elapsed - before == pytest.approx(2, abs=0.001)
+
+
+async def test_a_time_out_ends_an_advance(clock):
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(5):
+            await clock.advance(60)
+    await clock.advance(1)
+
+    assert clock.elapsed == 6
+
+
+async def test_timers_of_the_past_and_of_timers(clock):
+    loop = asyncio.get_running_loop()
+    seen = []
+
+    def first():
+        seen.append(("first", clock.elapsed))
+        loop.call_later(1, second)
+
+    def second():
+        seen.append(("second", clock.elapsed))
+        loop.call_at(loop.time() - 100, lambda: seen.append(("late", clock.elapsed)))
+
+    loop.call_later(-5, seen.append, "at once")
+    loop.call_later(1, first)
+    await clock.advance(2)
+
+    assert seen == ["at once", ("first", 1), ("second", 2), ("late", 2)]
+
+
+async def test_task_groups_and_async_generators(clock):
+    async def ticks():
+        for n in range(3):
+            await asyncio.sleep(10)
+            yield n
+
+    async def fail():
+        await asyncio.sleep(3)
+        raise LookupError
+
+    async def run():
+        async with asyncio.TaskGroup() as group:
+            group.create_task(fail())
+            group.create_task(asyncio.sleep(100))
+
+    assert [n async for n in ticks()] == [0, 1, 2]
+    with pytest.raises(ExceptionGroup):
+        await run()
+    assert clock.elapsed == 33
 
 
 @pytest.mark.virtual_clock(mode="frozen")
