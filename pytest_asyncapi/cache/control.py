@@ -127,7 +127,7 @@ class Control:
         if not isinstance(error, str) or not error.strip():
             raise TypeError(
                 f"error must be a text that a server sends, such as 'LOADING' or 'READONLY ...', not {error!r}."
-                " The client makes its exception of it; its ConnectionError and TimeoutError come by down(), drop(), hang()"
+                " The client makes its exception of it; down(), drop() and hang() make the others"
             )
         return self._add("fail", command, _SENT.get(error, " ".join(error.split())), times)
 

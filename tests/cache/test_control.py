@@ -254,7 +254,7 @@ WRONG = [
     (
         lambda cache: cache.fail("GET", LookupError("late")),
         "error must be a text that a server sends, such as 'LOADING' or 'READONLY ...', not LookupError('late')."
-        " The client makes its exception of it; its ConnectionError and TimeoutError come by down(), drop(), hang()",
+        " The client makes its exception of it; down(), drop() and hang() make the others",
     ),
     (
         lambda cache: assert_commands(cache, "SET"),
