@@ -115,7 +115,7 @@ class HTTPExchange(Exchange):
         """What the app sends. A part of the body is taken here and not in a function: most messages are one."""
         __tracebackhide__ = True
         try:
-            kind = kind_of(message)
+            kind = message["type"] if type(message) is dict and "type" in message else kind_of(message)
             if kind == "http.response.body":
                 if not self.started or self._bodies_done:
                     raise _misplaced(self.started)
@@ -126,7 +126,13 @@ class HTTPExchange(Exchange):
                     await next_step
                     return
                 if chunk and not self._bodiless:
-                    self._keep(chunk)
+                    before = self._sent
+                    self._sent = sent = before + len(chunk)
+                    if self._declared is not None and sent > self._declared:
+                        raise too_long(sent, self._declared, self.status)
+                    if before < PREVIEW:
+                        self.preview += chunk[:PREVIEW]
+                    self._chunks.append(chunk)
                 if not message.get("more_body", False):
                     await self._end_body()
                 elif not self._collecting:
@@ -155,17 +161,6 @@ class HTTPExchange(Exchange):
             self._moved = self.loop.time()
         else:
             wake(self._waiter)
-
-    def _keep(self, chunk: bytes) -> None:
-        """Keep a part of the body for the client, and the first ones for the report."""
-        __tracebackhide__ = True
-        before = self._sent
-        self._sent = sent = before + len(chunk)
-        if self._declared is not None and sent > self._declared:
-            raise too_long(sent, self._declared, self.status)
-        if before < PREVIEW:
-            self.preview += chunk[:PREVIEW]
-        self._chunks.append(chunk)
 
     async def _end_body(self) -> None:
         __tracebackhide__ = True
