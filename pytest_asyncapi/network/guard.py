@@ -37,7 +37,8 @@ class Blocked:
 class Guard:
     """Refuses connections that leave this machine, as long as its ``with`` block runs, on asyncio and uvloop.
 
-    `allow` takes names, addresses, networks (``10.0.0.0/8``) and patterns (``*.example.com``). With ``loopback=False``
+    `allow` takes names, addresses, networks (``10.0.0.0/8``) and patterns (``*.example.com``), each with a port
+    (``minio.local:9000``) or for all. With ``loopback=False``
     not even this machine may be reached.
     """
 
@@ -45,7 +46,6 @@ class Guard:
         self.blocked: list[Blocked] = []
         self._loopback = loopback
         self._hosts = Hosts(allow)
-        self._resolved: set[str] = set()  # addresses of allowed names: connect() sees no names
 
     def __enter__(self) -> Guard:
         from pytest_asyncapi.network import socket_hooks
@@ -67,38 +67,35 @@ class Guard:
     @contextmanager
     def allowing(self, host: str) -> Iterator[None]:
         """Let a host be reached for a while, for a recording."""
-        before = self._hosts, self._resolved
-        self._hosts, self._resolved = Hosts([host]), set(self._resolved)
-        previous = before[0]
-        self._hosts.names |= previous.names
-        self._hosts.patterns += previous.patterns
-        self._hosts.networks += previous.networks
+        before = self._hosts
+        self._hosts = Hosts([host])
+        self._hosts.rules += before.rules
         try:
             yield
         finally:
-            self._hosts, self._resolved = before
+            self._hosts = before
 
     # -- decisions
 
-    def allows(self, host: Any) -> bool:
-        """Whether a name or an address may be reached."""
+    def allows(self, host: Any, port: Any = None) -> bool:
+        """Whether a name or an address may be reached; without a port, whether it may be looked up."""
         if host is None:
             return True  # the loopback, or every interface of this machine
         name = plain(host)
-        if not name or name in self._resolved or name in self._hosts:
+        if not name or self._hosts.allows(name, _number(port)):
             return True
         return self._loopback and is_loopback(name)
 
     def allows_address(self, family: int, address: Any) -> bool:
         """Whether a socket of this family may be connected to the address."""
         if family in (socket.AF_INET, socket.AF_INET6):
-            return self.allows(address[0])
+            return self.allows(address[0], address[1])
         return True  # Unix sockets, netlink and the like stay on this machine
 
     def resolved(self, host: Any, addresses: Iterable[Any]) -> None:
-        """A name was looked up: the addresses of an allowed one are allowed too."""
-        if host is not None and plain(host) in self._hosts:
-            self._resolved.update(plain(address) for address in addresses)
+        """A name was looked up: the addresses of an allowed one are allowed too, for connect() sees no names."""
+        if host is not None:
+            self._hosts.add(plain(host), map(plain, addresses))
 
     def refuse(self, what: str, host: Any, port: Any = None, url: str | None = None) -> BlockedConnection:
         """Note a refusal; returns the error to raise."""
@@ -113,6 +110,12 @@ class Guard:
         message = "\n".join(lines)
         self.blocked.append(Blocked(what, host, port, found.line, message))
         return BlockedConnection(message)
+
+
+def _number(port: Any) -> int | None:
+    """A port as a number; None for the name of a service, and for none."""
+    text = port.decode("ascii", "replace") if isinstance(port, bytes) else str(port)
+    return int(text) if text.isdecimal() and int(text) else None
 
 
 def _guess(host: str, port: Any) -> str:

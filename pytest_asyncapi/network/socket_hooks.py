@@ -55,7 +55,7 @@ def _guard() -> guards.Guard | None:
 
 def _pass(what: str, host: Any, port: Any = None, url: str | None = None) -> None:
     guard = _guard()
-    if guard is not None and not guard.allows(host):
+    if guard is not None and not guard.allows(host, port):
         raise guard.refuse(what, host, port, url)
 
 

@@ -56,7 +56,8 @@ def pytest_runtest_makereport(
         if router.calls:
             report.sections.append(("upstream calls", explain.report(router.calls)))
         told = str(report.longrepr)
-        untold = [each for each in dict.fromkeys(router.problems) if each not in told]
+        # a traceback has an E before each line, so that only the first is looked for
+        untold = [each for each in dict.fromkeys(router.problems) if each.partition("\n")[0] not in told]
         if untold:
             report.sections.append(("upstream: unanswered requests", "\n".join(untold)))
     if report.when == "teardown" and router is not None:

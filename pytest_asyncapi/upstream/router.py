@@ -211,7 +211,7 @@ class Upstream(RouterSpellings):
         known = self._intercepts.get((host, port))
         if known is None:
             name = plain(host)
-            mine = (name, port) in self._addresses or not (is_loopback(name) or name in self._allow)
+            mine = (name, port) in self._addresses or not (is_loopback(name) or self._allow.allows(name, port))
             known = self._intercepts[host, port] = mine
         return known
 

@@ -4,11 +4,15 @@ out."""
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Iterable
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from urllib.parse import urlsplit
 
-from pytest_asyncapi.errors import ConfigurationError
+from pytest_asyncapi.errors import ConfigurationError, ours
+
+__tracebackhide__ = ours
 
 
 def plain(host: object) -> str:
@@ -32,42 +36,59 @@ def is_loopback(host: str) -> bool:
     return address.is_loopback or address.is_unspecified
 
 
+@dataclass(frozen=True)
+class Rule:
+    """A name, a pattern of names or a network; for one port, or (None) for all."""
+
+    host: str | ipaddress.IPv4Network | ipaddress.IPv6Network
+    port: int | None = None
+
+    def holds(self, host: str, port: int | None) -> bool:
+        """Whether a host is allowed; without a port, when it is on some port."""
+        if self.port is not None and port not in (None, self.port):
+            return False
+        if isinstance(self.host, str):
+            return fnmatchcase(host, self.host) if "*" in self.host else host == self.host
+        try:
+            return ipaddress.ip_address(host) in self.host
+        except ValueError:
+            return False
+
+
 class Hosts:
-    """Hosts that a user allows: names, addresses, networks (``10.0.0.0/8``) and patterns (``*.example.com``)."""
+    """Hosts that a user allows: names, addresses, networks (``10.0.0.0/8``) and patterns (``*.example.com``), each for
+    all ports, or for one (``minio.local:9000``)."""
 
     def __init__(self, allowed: Iterable[str] = ()) -> None:
-        self.names: set[str] = set()
-        self.patterns: list[str] = []
-        self.networks: list[ipaddress.IPv4Network | ipaddress.IPv6Network] = []
         if isinstance(allowed, str):
             raise ConfigurationError(f"allowed hosts {allowed!r}: give a list of them.")
-        for each in allowed:
-            self.add(each)
+        self.rules = [_rule(each) for each in allowed]
 
-    def add(self, host: str) -> None:
-        if not isinstance(host, str) or not host.strip():
-            raise ConfigurationError(f"the allowed host {host!r} is no name, address, network or pattern.")
-        try:
-            self.networks.append(ipaddress.ip_network(host.strip("[]"), strict=False))
-        except ValueError:
-            name = plain(host)
-            if "/" in name or ":" in name:
-                meant = urlsplit(name if "//" in name else f"//{name}").hostname or name
-                raise ConfigurationError(
-                    f"the allowed host {host!r} is no name, address, network or pattern; is {meant!r} meant?"
-                ) from None
-            if "*" in name:
-                self.patterns.append(name)
-            else:
-                self.names.add(name)
+    def allows(self, host: str, port: int | None = None) -> bool:
+        return any(rule.holds(host, port) for rule in self.rules)
 
-    def __contains__(self, host: str) -> bool:
-        if host in self.names or any(fnmatchcase(host, pattern) for pattern in self.patterns):
-            return True
-        if not self.networks:
-            return False
-        try:
-            address = ipaddress.ip_address(host)
-        except ValueError:
-            return False
-        return any(address in network for network in self.networks)
+    def add(self, name: str, addresses: Iterable[str]) -> None:
+        """Allow the addresses of a name as far as the name is allowed."""
+        ports = [rule.port for rule in self.rules if rule.holds(name, None)]
+        self.rules += [Rule(address, port) for address in addresses for port in ports]
+
+
+def _rule(host: str) -> Rule:
+    if not isinstance(host, str) or not host.strip():
+        raise ConfigurationError(f"the allowed host {host!r} is no name, address, network or pattern.")
+    text, port = host.strip(), None
+    if found := _WITH_PORT.fullmatch(text):
+        text, port = found[1], int(found[2])
+    try:
+        return Rule(ipaddress.ip_network(text.strip("[]"), strict=False), port)
+    except ValueError:
+        name = plain(text)
+    if "/" in name or ":" in name:
+        meant = urlsplit(name if "//" in name else f"//{name}").hostname or name
+        raise ConfigurationError(
+            f"the allowed host {host!r} is no name, address, network or pattern; is {meant!r} meant?"
+        )
+    return Rule(name, port)
+
+
+_WITH_PORT = re.compile(r"(\[[^\]]+\]|[^:/\[\]]+):([0-9]{1,5})")

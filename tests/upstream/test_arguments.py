@@ -140,7 +140,7 @@ def test_websockets_and_mounts():
         ([None], "the allowed host None is no name, address, network or pattern."),
         *(
             ([host], f"the allowed host {host!r} is no name, address, network or pattern; is 'example.com' meant?")
-            for host in ("https://example.com/x", "example.com:80")
+            for host in ("https://example.com/x", "example.com:80/x", "example.com/x")
         ),
     ],
 )
