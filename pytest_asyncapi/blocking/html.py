@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Sequence
-from html import escape
 
 from pytest_asyncapi.blocking import text
 from pytest_asyncapi.blocking.model import Block, Frame, relative
+from pytest_asyncapi.masking import masked_prose
 from pytest_asyncapi.page import document
 
 _STYLE = """
@@ -25,6 +26,11 @@ _KEY = (
     "<p class='key quiet'><span><i class='waiting'></i>waiting</span><span><i class='computing'></i>computing</span>"
     "<span><i class='user'></i>your code</span><span><i class='other'></i>libraries</span></p>"
 )
+
+
+def escape(shown: str, quote: bool = True) -> str:
+    """For the page: without secrets, which stand in source lines, in URLs and in the names of tests."""
+    return html.escape(masked_prose(shown), quote)
 
 
 def page(blocks: Sequence[Block], root: str, threshold: float) -> str:

@@ -1,4 +1,4 @@
-"""The report file, by its ending: `.json`, `.sarif` or `.html`."""
+"""The report file, by its ending: `.json`, `.sarif` or `.html`. Secrets are masked: it is passed on."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 
 from pytest_asyncapi.blocking import text
 from pytest_asyncapi.blocking.model import Block, Frame, relative
+from pytest_asyncapi.masking import masked_prose
 
 
 def write(path: Path, blocks: Sequence[Block], root: str, threshold: float) -> None:
@@ -22,11 +23,13 @@ def write(path: Path, blocks: Sequence[Block], root: str, threshold: float) -> N
 
 
 def _shown(data: Any, root: str) -> Any:
-    """The same with paths from the root of the project."""
+    """The same with paths from the root of the project, and without secrets."""
     if isinstance(data, dict):
         return {key: relative(value, root) if key == "file" else _shown(value, root) for key, value in data.items()}
     if isinstance(data, (list, tuple)):
         return [_shown(each, root) for each in data]
+    if isinstance(data, str):
+        return masked_prose(data)
     return round(data, 3) if isinstance(data, float) else data
 
 
@@ -59,22 +62,24 @@ def sarif(blocks: Sequence[Block], root: str) -> dict[str, Any]:
         result: dict[str, Any] = {
             "ruleId": rule_id(block),
             "level": "error" if block.of_app and block.status == "new" else "note",
-            "message": {"text": f"{text.headline(block, root)}. Instead: {block.remedy}"},
+            "message": {"text": masked_prose(f"{text.headline(block, root)}. Instead: {block.remedy}")},
             "locations": [_location(block.site, root)],
             "partialFingerprints": {"blockingSite/v1": block.fingerprint(root)},
             "properties": {
-                "request": block.request,
+                "request": block.request and masked_prose(block.request),
                 "wallMs": round(block.wall_ms, 3),
                 "cpuMs": round(block.cpu_ms, 3),
                 "count": total.count,
-                "tests": total.tests,
+                "tests": [masked_prose(test) for test in total.tests],
             },
         }
         if block.stack:
             locations = [{"location": _location(frame, root)} for frame in block.stack]
             result["codeFlows"] = [{"threadFlows": [{"locations": locations}]}]
         if block.status != "new":
-            result["suppressions"] = [{"kind": "external", "justification": block.allowed_by or "in the baseline"}]
+            result["suppressions"] = [
+                {"kind": "external", "justification": masked_prose(block.allowed_by or "in the baseline")}
+            ]
         results.append(result)
     return {
         "$schema": "https://json.schemastore.org/sarif-2.1.0.json",

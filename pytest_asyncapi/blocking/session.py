@@ -16,6 +16,7 @@ from pytest_asyncapi.blocking.model import Block, relative
 from pytest_asyncapi.blocking.recorder import Recorder
 from pytest_asyncapi.blocking.scopes import CURRENT_TEST
 from pytest_asyncapi.errors import BlockingError, ConfigurationError
+from pytest_asyncapi.masking import masked_prose
 from pytest_asyncapi.page import output
 
 if TYPE_CHECKING:
@@ -130,7 +131,7 @@ class Session:
 
     def property(self, block: Block) -> str:
         allowed = {"allowed": f" [allowed by {block.allowed_by}]", "known": " [in the baseline]"}.get(block.status, "")
-        return text.headline(block, self.root) + allowed
+        return masked_prose(text.headline(block, self.root) + allowed)
 
     # ---- the run
 
@@ -212,7 +213,7 @@ class Session:
         lines = []
         for total in text.by_site(block for block in self.collected if self.fails(block))[:10]:
             block = total.first
-            message = _escape(f"{text.crash(block, self.root)}\nInstead: {block.remedy}")
+            message = _escape(masked_prose(f"{text.crash(block, self.root)}\nInstead: {block.remedy}"))
             file = _escape(relative(block.site.file, self.root), inside=True)
             lines.append(f"::{level} file={file},line={block.site.line},title=Event loop blocked::{message}")
         return lines

