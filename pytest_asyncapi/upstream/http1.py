@@ -56,12 +56,6 @@ class RequestParser:
             return None
         return self._request(*self._head, b"")
 
-    def take_rest(self) -> bytes:
-        """What arrived after the last request, for a connection that speaks another protocol from here on."""
-        data = bytes(self._buffer)
-        self._buffer.clear()
-        return data
-
     def tunnel(self, authority: str) -> None:
         """A proxy was asked to connect: what follows is for that address."""
         self.proxy = self._origin()
