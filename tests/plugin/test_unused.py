@@ -43,6 +43,21 @@ def test_only_the_light_modules_are_loaded(loaded: list[str]) -> None:
     ]
 
 
+def test_python_loads_them_and_not_the_rewriter_of_assertions(pytester: pytest.Pytester) -> None:
+    """Also the modules of the rooms, in a run that uses them: pytest takes twice as long for each."""
+    pytester.makepyfile(
+        """
+        import sys
+
+        def test_it(asyncapi_upstream):
+            for name in ("settings", "markers", "runner", "upstream.fixtures", "upstream.router"):
+                loader = sys.modules[f"pytest_asyncapi.{name}"].__spec__.loader
+                assert type(loader).__name__ == "SourceFileLoader", name
+        """
+    )
+    pytester.runpytest_subprocess("-p", "no:randomly", "-p", "no:cacheprovider").assert_outcomes(passed=1)
+
+
 @pytest.mark.parametrize("arguments", [("-q",), (), ("-v",), ("--collect-only",), ("--setup-plan",)])
 def test_the_output_is_the_same(pytester: pytest.Pytester, arguments: tuple[str, ...]) -> None:
     pytester.makepyfile(
