@@ -1,29 +1,34 @@
 """The detector beside its peers: what it finds, what it cries wolf for, and what it costs.
 
-    python -m benchmarks.blocking                    the table: culprits found, exact line, false alarms; and the costs
-    python -m benchmarks.blocking --hogs             the same beside four processes that spin
+    python -m benchmarks.blocking                    the table (one repetition) and the overhead
+    python -m benchmarks.blocking --corpus --repetitions 3 --hogs 0 4
+                                                     the table, in a quiet run and beside four processes that spin
     python -m benchmarks.blocking --overhead         CPU of FastAPI requests, as ratios to no detector
+    python -m benchmarks.blocking --instructions     the same in instructions, by valgrind: ours beside none
 
-Each tool runs in its own process, one repetition after another. `--tools`, `--cases`, `--repeat`, `--uvloop` narrow
-or widen it. The peers (blockbuster, pyleak, aiocop) are left out where they are not installed.
+Each tool runs in its own process, one repetition after another. `--tools`, `--cases`, `--uvloop` narrow or change it;
+`--verbose` names each wrong answer of the peers too. Peers that are not installed are left out.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import gc
 import importlib.util
 import json
 import linecache
 import os
+import shutil
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 import traceback
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from benchmarks.blocking_corpus import Case, Tools, load
@@ -194,33 +199,32 @@ def _run(coroutine: Awaitable[list[Line]], uvloop: bool) -> list[Line]:
     return asyncio.run(coroutine)  # type: ignore[arg-type]
 
 
-def table(arguments: argparse.Namespace) -> None:
+def table(arguments: argparse.Namespace, hogs: int) -> None:
     cases = _chosen(arguments.cases)
     kinds = Counter(case.kind for case in cases)
     culprits = len(cases) - kinds["innocent"]
     names = [tool for tool in arguments.tools if tool == "ours" or importlib.util.find_spec(tool)]
-    print(
-        "### What is found\n\n"
-        f"{culprits} culprits ({kinds['wait']} wait, {kinds['cpu']} compute, {kinds['fast']} short by nature) and"
-        f" {kinds['innocent']} innocents, threshold {arguments.threshold * 1000:.0f} ms, {arguments.repeat} times,"
-        f" Python {sys.version.split()[0]}{', uvloop' if arguments.uvloop else ''}"
-        f"{', beside four spinning processes' if arguments.hogs else ''}"
-    )
-    hogs = [subprocess.Popen([sys.executable, "-S", "-c", "while True: pass"]) for _ in range(4 * arguments.hogs)]
+    beside = [subprocess.Popen([sys.executable, "-S", "-c", "while True: pass"]) for _ in range(hogs)]
     results: dict[str, list[dict]] = {}
     try:
-        for turn in range(arguments.repeat):
+        for turn in range(arguments.repetitions):
             for tool in names:
-                results.setdefault(tool, []).extend(_in_process(tool, arguments))
+                results.setdefault(tool, []).extend(_in_process(tool, arguments, cases))
                 print(f"  {tool}, repetition {turn + 1}", file=sys.stderr, flush=True)
     finally:
-        for hog in hogs:
+        for hog in beside:
             hog.kill()
             hog.wait()
-    kinds_found = " | ".join(
-        f"{kind}, higher is better" for kind in ("found", "exact line", "wait", "compute", "short")
+    loop = "uvloop" if arguments.uvloop else "asyncio"
+    where = f"beside {hogs} spinning processes" if hogs else "on the machine as it was"
+    print(f"### What is found, {loop}, Python {sys.version.split()[0]}, {where}\n")
+    print(
+        f"{culprits} culprits ({kinds['wait']} wait, {kinds['cpu']} compute, {kinds['fast']} short by nature) and"
+        f" {kinds['innocent']} innocents, threshold {arguments.threshold * 1000:.0f} ms,"
+        f" {arguments.repetitions} repetition{'s' * (arguments.repetitions != 1)}\n"
     )
-    print(f"\n| | {kinds_found} | false alarms |\n|---|---|---|---|---|---|---|")
+    print("| | recall | exact line | waits | computing | short calls | false alarms |")
+    print("|---|---|---|---|---|---|---|")
     for tool, outcomes in results.items():
         guilty = [each for each in outcomes if each["kind"] != "innocent"]
         harmless = [each for each in outcomes if each["kind"] == "innocent"]
@@ -228,38 +232,50 @@ def table(arguments: argparse.Namespace) -> None:
         def share(outcomes: list[dict], key: str = "found") -> str:
             return f"{sum(each[key] for each in outcomes)}/{len(outcomes)}"
 
+        def percent(key: str, guilty: list[dict] = guilty) -> str:
+            return f"{100 * sum(each[key] for each in guilty) / max(1, len(guilty)):.1f} %"
+
         by_kind = [share([each for each in guilty if each["kind"] == kind]) for kind in ("wait", "cpu", "fast")]
-        print(f"| {tool} | {' | '.join([share(guilty), share(guilty, 'exact'), *by_kind, share(harmless)])} |")
-    print()
+        print(f"| {tool} | {percent('found')} | {percent('exact')} | {' | '.join(by_kind)} | {share(harmless)} |")
+    print(flush=True)
     for tool, outcomes in results.items():
         if tool == "ours" or arguments.verbose:
             for each in outcomes:
                 wrong = each["found"] if each["kind"] == "innocent" else not each["exact"]
                 if wrong or (each["note"] and arguments.verbose):
                     what = "false alarm" if each["kind"] == "innocent" else "inexact" if each["found"] else "missed"
-                    print(f"  {tool}: {what}: {each['name']} {each['note']}")
+                    print(f"  {tool}: {what}: {each['name']} {each['note']}", file=sys.stderr)
 
 
-def _in_process(tool: str, arguments: argparse.Namespace) -> list[dict]:
-    command = [sys.executable, "-m", "benchmarks.blocking", "--worker", tool, "--threshold", str(arguments.threshold)]
-    command += ["--cases", *arguments.cases] if arguments.cases else []
-    command += ["--uvloop"] if arguments.uvloop else []
-    done = subprocess.run(command, capture_output=True, text=True, timeout=900)
-    line = next((each for each in done.stdout.splitlines() if each.startswith("[{")), None)
-    if line is None:
-        print(f"  {tool} ended with {done.returncode}: {done.stderr[-800:]}", file=sys.stderr)
-        return []
-    return json.loads(line)
+_AT_ONCE = 60  # cases in one process: a tool that leaves something behind spoils few of them
+
+
+def _in_process(tool: str, arguments: argparse.Namespace, cases: list[Case]) -> list[dict]:
+    outcomes: list[dict] = []
+    for first in range(0, len(cases), _AT_ONCE):
+        names = [f"={case.name}" for case in cases[first : first + _AT_ONCE]]
+        command = [sys.executable, "-m", "benchmarks.blocking", "--worker", tool, "--cases", *names]
+        command += ["--threshold", str(arguments.threshold)] + ["--uvloop"] * arguments.uvloop
+        done = subprocess.run(command, capture_output=True, text=True, timeout=1800)
+        line = next((each for each in done.stdout.splitlines() if each.startswith("[{")), None)
+        if line is None:
+            print(f"  {tool} ended with {done.returncode}: {done.stderr[-800:]}", file=sys.stderr)
+        else:
+            outcomes += json.loads(line)
+    return outcomes
 
 
 def _chosen(names: list[str]) -> list[Case]:
-    return [case for case in load().values() if not names or any(name in case.name for name in names)]
+    """Those whose name has one of these in it, or is what stands after a `=`."""
+    return [
+        case for name, case in load().items() if not names or any(part in name or part == f"={name}" for part in names)
+    ]
 
 
 # ---- overhead
 
 
-def _requests(count: int) -> float:
+def _requests(count: int, around: Callable = contextlib.nullcontext) -> float:
     """CPU seconds of FastAPI requests through a client in the process."""
     import httpx
     from fastapi import FastAPI
@@ -280,8 +296,13 @@ def _requests(count: int) -> float:
             await client.get(f"/items/{number}")
 
     async def main() -> float:
-        async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://bench") as client:
-            await send(client, 20)
+        async with (
+            httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://bench") as client,
+            around(),
+        ):
+            await send(client, 50)
+            gc.collect()
+            gc.freeze()
             began = time.process_time()
             await send(client, count)
             return time.process_time() - began
@@ -289,7 +310,7 @@ def _requests(count: int) -> float:
     return asyncio.run(main())
 
 
-def _under(tool: str, count: int) -> float:
+def _requests_under(tool: str, count: int) -> float:
     if tool == "ours":
         from pytest_asyncapi.blocking import detect_blocking
 
@@ -301,78 +322,109 @@ def _under(tool: str, count: int) -> float:
         with blockbuster_ctx():
             return _requests(count)
     if tool == "pyleak":
-        return _requests_pyleak(count)
+        from pyleak import no_event_loop_blocking
+
+        return _requests(count, lambda: no_event_loop_blocking(action="log", threshold=0.05, check_interval=0.01))
+    if tool == "aiocop":
+        import aiocop
+
+        aiocop.patch_audit_functions()
+        aiocop.start_blocking_io_detection(trace_depth=20)
+
+        @contextlib.asynccontextmanager
+        async def watched():
+            aiocop.detect_slow_tasks(threshold_ms=50, on_slow_task=lambda event: None)
+            aiocop.activate()
+            yield
+            aiocop.deactivate()
+
+        return _requests(count, watched)
     return _requests(count)
 
 
-def _requests_pyleak(count: int) -> float:
-    import pyleak as tool
-
-    original = asyncio.run
-
-    def run(coroutine):
-        async def watched():
-            async with tool.no_event_loop_blocking(action="log", threshold=0.05, check_interval=0.01):
-                return await coroutine
-
-        return original(watched())
-
-    asyncio.run = run
-    try:
-        return _requests(count)
-    finally:
-        asyncio.run = original
-
-
 def overhead(arguments: argparse.Namespace) -> None:
-    """Blocks of requests in turns, in one process; ratios of neighbours. aiocop cannot be undone: not among them."""
-    tools = [
-        tool for tool in arguments.tools if tool != "aiocop" and (tool == "ours" or importlib.util.find_spec(tool))
-    ]
-    count = 200
-    rounds = max(1, arguments.requests // count) * 2
-    found: dict[str, list[float]] = {tool: [] for tool in tools}
-    _under("none", 50)
-    gc.collect()
-    gc.freeze()
-    for turn in range(rounds):
-        order = ["none", *tools]
-        order = order if turn % 2 else list(reversed(order))
-        taken = {tool: _under(tool, count) for tool in order}
-        for tool in tools:
-            found[tool].append(taken[tool] / taken["none"])
-    print("### What it costs\n")
-    print(f"| | CPU time of FastAPI requests, ratio to no detector; {rounds} rounds of {count} |\n|---|---|")
-    for tool, ratios in found.items():
-        low, middle, high = statistics.quantiles(ratios, n=4)
-        print(f"| {tool} | {middle:.3f} ({low:.3f} to {high:.3f}) |")
-    print()
+    """Processes in turns, each with its own tool; the ratio of each to its neighbour without one."""
+    tools = ["no detector", *(tool for tool in arguments.tools if tool == "ours" or importlib.util.find_spec(tool))]
+    taken: dict[str, list[float]] = {tool: [] for tool in tools}
+    for turn in range(arguments.rounds):
+        for tool in tools if turn % 2 else reversed(tools):
+            command = [sys.executable, "-m", "benchmarks.blocking", "--requests", str(arguments.requests)]
+            done = subprocess.run([*command, "--spend", tool], capture_output=True, text=True, check=True)
+            taken[tool].append(float(done.stdout))
+    print(f"### CPU time of {arguments.requests} FastAPI requests, Python {sys.version.split()[0]}\n")
+    print(f"| | ratio of CPU time, median of {arguments.rounds} rounds, lower is better | quartiles |\n|---|---|---|")
+    for tool, times in taken.items():
+        ratios = [mine / base for mine, base in zip(times, taken["no detector"], strict=True)]
+        low, middle, high = statistics.quantiles(ratios, n=4) if len(ratios) > 1 else ratios * 3
+        print(f"| {tool} | {middle:.3f} | {low:.3f} to {high:.3f} |")
+    print(flush=True)
 
 
-def main() -> None:
+def instructions(arguments: argparse.Namespace) -> None:
+    """What valgrind counts, the same in every run. It makes all fifty times as slow, and so the clock's periods too."""
+    if shutil.which("valgrind") is None:
+        print("valgrind is not installed", file=sys.stderr)
+        return
+    counted = {}
+    few, many = 50, 50 + arguments.requests // 10
+    with tempfile.TemporaryDirectory() as folder:
+        for tool in ("no detector", "ours"):
+            for count in (few, many):
+                command = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={folder}/out", sys.executable]
+                command += ["-m", "benchmarks.blocking", "--spend", tool, "--requests", str(count), "--slow"]
+                done = subprocess.run(command, capture_output=True, text=True, check=True)
+                counted[tool, count] = int(done.stderr.partition("Collected : ")[2].split()[0])
+    base, ours = (counted[tool, many] - counted[tool, few] for tool in ("no detector", "ours"))
+    print(f"### Instructions of {many - few} FastAPI requests, Python {sys.version.split()[0]}\n")
+    print("| | ratio of instructions, lower is better |\n|---|---|\n| no detector | 1.000 |")
+    print(f"| ours | {ours / base:.3f} |\n", flush=True)
+
+
+def _slow_down() -> None:
+    """Periods for a machine that is fifty times as slow."""
+    from pytest_asyncapi.blocking.watchdog import Watchdog
+
+    def scale(self: Watchdog, threshold: int) -> None:
+        self.tick, self.push_every, self.lead = 250_000_000, 250_000_000, 750_000_000
+
+    Watchdog.scale = scale  # type: ignore[method-assign]
+
+
+def main(arguments: Sequence[str] = ()) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--hogs", action="store_true")
-    parser.add_argument("--overhead", action="store_true")
+    parser.add_argument("--corpus", action="store_true", help="only what is found")
+    parser.add_argument("--overhead", action="store_true", help="only what it costs, in CPU time")
+    parser.add_argument("--instructions", action="store_true", help="only what it costs, in instructions")
+    parser.add_argument("--hogs", type=int, nargs="*", default=[0], help="processes that spin beside; a table for each")
+    parser.add_argument("--repetitions", type=int, default=1)
+    parser.add_argument("--rounds", type=int, default=11, help="of the overhead")
+    parser.add_argument("--requests", type=int, default=2000)
     parser.add_argument("--uvloop", action="store_true")
     parser.add_argument("--verbose", action="store_true")
-    parser.add_argument("--repeat", type=int, default=3)
-    parser.add_argument("--requests", type=int, default=2000)
     parser.add_argument("--threshold", type=float, default=0.05)
     parser.add_argument("--tools", nargs="*", default=list(TOOLS), choices=TOOLS)
     parser.add_argument("--cases", nargs="*", default=[])
-    parser.add_argument("--worker", choices=TOOLS)
-    arguments = parser.parse_args()
-    if arguments.worker:
-        outcomes = run_cases(arguments.worker, _chosen(arguments.cases), arguments.threshold, arguments.uvloop)
+    for internal in ("--worker", "--spend"):
+        parser.add_argument(internal, help=argparse.SUPPRESS)
+    parser.add_argument("--slow", action="store_true", help=argparse.SUPPRESS)
+    given = parser.parse_args(arguments)
+    if given.worker:
+        outcomes = run_cases(given.worker, _chosen(given.cases), given.threshold, given.uvloop)
         print(json.dumps([vars(each) for each in outcomes]), flush=True)
         os._exit(0)  # daemon threads of the cases
-    elif arguments.overhead:
-        overhead(arguments)
-    else:
-        table(arguments)
-        if len(sys.argv) == 1:
-            overhead(arguments)
+    if given.spend:
+        if given.slow:
+            _slow_down()
+        print(_requests_under(given.spend, given.requests))
+        return
+    chosen = given.corpus or given.overhead or given.instructions
+    for hogs in (given.hogs or [0]) if given.corpus or not chosen else ():
+        table(given, hogs)
+    if given.overhead or not chosen:
+        overhead(given)
+    if given.instructions:
+        instructions(given)
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])
