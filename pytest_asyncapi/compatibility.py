@@ -31,7 +31,7 @@ class Library(NamedTuple):
 
 def _httpcore(core: str) -> dict[str, str]:
     """httpcore2 is httpcore's successor, with the same names."""
-    pool = "._assign_requests_to_connections ()._connections ()._requests ()._max_connections ()._uds ()._proxy"
+    pool = "._assign_requests_to_connections ()._connections ()._requests ()._max_connections ()._uds"
     return {
         core: " ".join(f"{kind}{name}" for kind in ("AsyncConnectionPool", "ConnectionPool") for name in pool.split()),
         f"{core}._backends.auto": "AutoBackend.connect_tcp",
