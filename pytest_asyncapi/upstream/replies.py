@@ -197,9 +197,9 @@ def as_exception(error: BaseException | type[BaseException]) -> BaseException:
     """An exception to raise, of an instance or of a class that may want a message."""
     if isinstance(error, BaseException):
         return error
-    for arguments_ in (("injected by upstream",), ()):
+    for given in (("injected by upstream",), ()):
         with contextlib.suppress(TypeError):
-            return error(*arguments_)
+            return error(*given)
     name = error.__qualname__
     raise UpstreamError(f"reply({name}): the exception cannot be made without arguments; give {name}(...).")
 
