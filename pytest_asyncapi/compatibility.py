@@ -135,7 +135,7 @@ LIBRARIES: dict[str, Library] = {
         {
             "psycopg": "AsyncConnection._check_connection_ok AsyncConnection._check_intrans_gen "
             "AsyncConnection._commit_gen AsyncConnection._connect_gen AsyncConnection._exec_command "
-            "AsyncConnection._get_connection_params AsyncConnection._pipeline_nolock AsyncConnection._rollback_gen "
+            "AsyncConnection._get_connection_params AsyncConnection._rollback_gen "
             "AsyncConnection._start_query AsyncConnection.wait AsyncCursor._execute_gen "
             "AsyncCursor._executemany_gen_no_pipeline AsyncCursor._executemany_gen_pipeline "
             "AsyncTransaction._enter_gen AsyncTransaction._exit_gen AsyncTransaction._pop_savepoint "
