@@ -97,6 +97,15 @@ def test_a_wait_that_holds_the_gil_is_charged_though_nobody_looked():
     assert verdict.waiting == 100 * MS
 
 
+def test_a_process_that_is_stopped_after_a_time_in_the_run_queue_with_the_gil_is_not_charged():
+    """Until it was stopped, the watchdog waited for the GIL that the thread in the queue had."""
+    looks = [look(185, 5, queued=60, late=170, blocked=False, watch_switches=13, switches=4)]
+
+    verdict = charge(point(0), 0, looks, point(186, 6, queued=60, watch_switches=14, switches=5), RULES)
+
+    assert verdict.waiting == 0
+
+
 def test_anothers_c_call_with_the_gil_is_not_charged():
     """Both threads asked for the GIL all the time: a third one had it."""
     looks = [look(100, 0, late=90, blocked=False, watch_switches=19, switches=19)]
