@@ -96,10 +96,10 @@ class Exchange:
                 self.exc = exc
                 raise
             # not raised again: the task would keep it, and with it the frames and the generators of the app
-        except (KeyboardInterrupt, SystemExit) as exc:
+        except KeyboardInterrupt as exc:
             self.exc = exc
             raise
-        except BaseException as exc:  # pytest's Failed and Skipped too: they reach the test
+        except BaseException as exc:  # SystemExit, and pytest's Failed and Skipped too: they reach the test
             self.exc = unwrapped(exc) if isinstance(exc, BaseExceptionGroup) else exc
         finally:
             if self.exc is None:

@@ -9,10 +9,10 @@ from typing import Any
 from pytest_asyncapi.asgi import ASGIApp, Message
 from pytest_asyncapi.client.checks import kind_of
 from pytest_asyncapi.client.exchange import describe
-from pytest_asyncapi.client.places import where
+from pytest_asyncapi.client.places import tasks_with, threads_with, where
 from pytest_asyncapi.client.reopening import ClosingWatch
 from pytest_asyncapi.client.waiting import debugger_attached, end_task, shielded, wait_for, wake
-from pytest_asyncapi.errors import LifespanError, ProtocolError, WrongLoopError
+from pytest_asyncapi.errors import AppCancelled, LifespanError, ProtocolError, WrongLoopError
 
 LIFESPAN_SPEC = "2.0"
 _EXPECTED = {
@@ -26,6 +26,9 @@ _NEXT = {
     "lifespan.shutdown.complete": "stopped",
     "lifespan.shutdown.failed": "failed",
 }
+
+
+_current: contextvars.ContextVar[Any] = contextvars.ContextVar("_current", default=None)  # whose task this is
 
 
 class Lifespan:
@@ -60,6 +63,10 @@ class Lifespan:
         self._received = False
         self._phase = "new"
         self._message = ""
+        self._exit: SystemExit | None = None
+        self._workers: list[asyncio.Task[Any]] = []  # that the start-up has left running
+        self._death: BaseException | None = None  # of one of them
+        self._death_seen = False
         self._waiter: asyncio.Future[None] | None = None
 
     async def __aenter__(self) -> Lifespan:
@@ -72,14 +79,18 @@ class Lifespan:
 
     async def _run(self) -> None:
         __tracebackhide__ = True
+        _current.set(self)
         scope: dict[str, Any] = {
             "type": "lifespan",
             "asgi": {"version": "3.0", "spec_version": LIFESPAN_SPEC},
             "state": self.state,
         }
-        answer = self.app(scope, self._receive, self._send)
-        if hasattr(answer, "__await__"):
-            await answer
+        try:
+            answer = self.app(scope, self._receive, self._send)
+            if hasattr(answer, "__await__"):
+                await answer
+        except SystemExit as exit:  # out of a task it would end the event loop
+            self._exit = exit
 
     async def _receive(self) -> Message:
         self._received = True
@@ -90,6 +101,8 @@ class Lifespan:
         kind = kind_of(message)
         if kind not in _EXPECTED.get(self._phase, ()):
             raise ProtocolError(f"{kind!r} was sent while the lifespan is {self._phase}")
+        if self._phase == "starting":
+            self._workers = tasks_with(_current, self, self.task)
         self._phase = _NEXT[kind]
         self._message = str(message.get("message") or "")
         wake(self._waiter)
@@ -148,14 +161,36 @@ class Lifespan:
             )
         if self.supported and (self._phase == "failed" or (self.task is not None and self.task.done())):
             raise self._died()
+        if self._workers:
+            self._look_after_workers()
+        if self._death is not None:
+            raise self._worker_died(self._death)
+
+    def _look_after_workers(self) -> None:
+        """Find the tasks that the start-up has left running and that have failed without the app's notice."""
+        for worker in [each for each in self._workers if each.done()]:
+            self._workers.remove(worker)
+            if not worker.cancelled() and getattr(worker, "_log_traceback", True):  # else the app has its exception
+                self._death = self._death or worker.exception()
+
+    def _worker_died(self, death: BaseException) -> LifespanError:
+        self._death_seen = True
+        error = LifespanError(f"a background task of the app's lifespan has died of {type(death).__name__}: {death}")
+        error.__cause__ = death
+        return error
 
     def _died(self) -> LifespanError:
+        cause = self._exception()
         error = LifespanError(
             "the app's lifespan has ended while the app was in use"
-            + (f": {self._message}" if self._message and self._exception() is None else "")
-            + " (a background task of it died?)"
+            + (f": {self._message}" if self._message and cause is None else "")
+            + (
+                " (it has returned, and does not wait for lifespan.shutdown)"
+                if cause is None and self._phase == "running"
+                else " (a background task of it died?)"
+            )
         )
-        error.__cause__ = self._exception()
+        error.__cause__ = cause
         return error
 
     async def shutdown(self) -> None:
@@ -181,6 +216,9 @@ class Lifespan:
         if exc is not None:
             exc.add_note("raised in the lifespan's shut-down")
             raise exc
+        self._look_after_workers()
+        if self._death is not None and not self._death_seen:
+            raise self._worker_died(self._death)
 
     async def _wait(self, what: str, timeout: float | None) -> None:
         phase = self._phase
@@ -190,7 +228,7 @@ class Lifespan:
             self._waiter = self.loop.create_future()
             if await wait_for(self._waiter, timeout) or debugger_attached():
                 continue
-            place = where(self.task)
+            place = where(self.task, *tasks_with(_current, self, self.task), threads=threads_with(_current, self))
             await self._end()
             raise LifespanError(f"the app's {what} did not end in {timeout:g} s; it waits at\n{place}")
 
@@ -209,7 +247,9 @@ class Lifespan:
         task = self.task
         if task is None or not task.done():
             return None
-        return asyncio.CancelledError() if task.cancelled() else task.exception()
+        if task.cancelled():
+            return AppCancelled("the app's lifespan was cancelled from inside")
+        return self._exit or task.exception()
 
     async def _end(self) -> None:
         if self.task is not None and not self.task.done():

@@ -1,6 +1,7 @@
 """What the app raises reaches the test: at the request, at the chunk, or at the end; once, and never a later test."""
 
 import asyncio
+import sys
 
 import pytest
 
@@ -177,6 +178,20 @@ async def test_an_outcome_of_pytest_in_the_app_is_the_tests(connect, starlette):
 
     with pytest.raises(pytest.fail.Exception, match="said by the app"):
         await client.get("/")
+
+
+async def test_sys_exit_in_the_app(connect, app_of):
+    """It ends in the test, and not the event loop."""
+
+    async def endpoint(scope, receive, send):
+        sys.exit(3)
+
+    client = await connect(app_of(endpoint))
+
+    with pytest.raises(SystemExit):
+        await client.get("/")
+    with pytest.raises(SystemExit):
+        await client.get("/", extensions={"asyncapi": {"raise_app_exceptions": False}})
 
 
 async def test_an_app_that_is_cancelled_from_inside(connect, app_of):

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import contextvars
+import sys
 
 import anyio
 import pytest
@@ -11,7 +12,7 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
 from pytest_asyncapi.client import AsyncClient, Lifespan
-from pytest_asyncapi.errors import LifespanError, ProtocolError, WrongLoopError
+from pytest_asyncapi.errors import AppCancelled, LifespanError, ProtocolError, WrongLoopError
 
 
 class Boom(Exception):
@@ -326,3 +327,111 @@ async def test_asgi_lifespan_beside_us():
         AsyncClient(manager.app, lifespan=False) as client,
     ):
         assert (await client.get("/")).text == "42"
+
+
+@pytest.mark.parametrize("noticed", [False, True])
+async def test_a_task_of_its_own_that_dies(noticed):
+    """A task that the start-up has made by create_task() fails each request after its death, unless the app knows."""
+
+    async def work():
+        raise Boom("the worker died")
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app):
+        task = asyncio.create_task(work())
+        if noticed:
+            task.add_done_callback(lambda done: done.exception())
+        yield
+        task.cancel()
+
+    app = Starlette(lifespan=lifespan)
+
+    async with AsyncClient(app) as client:
+        await asyncio.sleep(0.01)
+        for _ in range(2):
+            if noticed:
+                assert (await client.get("/")).status_code == 404
+                continue
+            with pytest.raises(LifespanError) as raised:
+                await client.get("/")
+            assert str(raised.value) == "a background task of the app's lifespan has died of Boom: the worker died"
+            assert isinstance(raised.value.__cause__, Boom)
+
+
+async def test_a_task_that_dies_after_the_last_request():
+    """It is not lost: the end of the test fails."""
+
+    async def work():
+        raise Boom("the worker died")
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app):
+        task = asyncio.create_task(work())
+        yield
+        task.cancel()
+
+    client = AsyncClient(Starlette(lifespan=lifespan))
+    await client.get("/")
+    await asyncio.sleep(0.01)
+
+    with pytest.raises(LifespanError, match="has died of Boom: the worker died"):
+        await client.aclose()
+
+
+async def test_where_the_tasks_of_a_lifespan_wait():
+    """A start-up that waits for a task of its own names the line of that task too."""
+
+    async def connect_broker():
+        await asyncio.sleep(3600)
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app):
+        async with asyncio.TaskGroup() as group:
+            group.create_task(connect_broker())
+        yield
+
+    with pytest.raises(LifespanError) as raised:
+        await Lifespan(Starlette(lifespan=lifespan), startup_timeout=0.05).startup()
+
+    lines = str(raised.value).splitlines()
+    assert [line.rpartition(" in ")[2] for line in lines[1:]] == [
+        "lifespan: async with asyncio.TaskGroup() as group:",
+        "and",
+        "connect_broker: await asyncio.sleep(3600)",
+    ]
+
+
+async def test_a_lifespan_that_leaves():
+    """sys.exit() in it ends in the test, not the event loop; a CancelledError of its own does not cancel the test."""
+
+    @contextlib.asynccontextmanager
+    async def exits(app):
+        sys.exit("no DATABASE_URL")
+        yield
+
+    @contextlib.asynccontextmanager
+    async def cancels(app):
+        raise asyncio.CancelledError
+        yield
+
+    with pytest.raises(SystemExit, match="no DATABASE_URL"):
+        await Lifespan(Starlette(lifespan=exits)).startup()
+    with pytest.raises(AppCancelled, match="the app's lifespan was cancelled from inside"):
+        await Lifespan(Starlette(lifespan=cancels)).startup()
+
+
+async def test_one_that_does_not_wait():
+    """A lifespan that returns after its start-up is told what it lacks."""
+
+    async def app(scope, receive, send):
+        await receive()
+        await send({"type": "lifespan.startup.complete"})
+
+    async with contextlib.AsyncExitStack() as stack:
+        client = AsyncClient(app)
+        stack.push_async_callback(client.aclose)
+        for ask in (client.get, client.get):
+            with pytest.raises(LifespanError, match=r"it has returned, and does not wait for lifespan.shutdown"):
+                await ask("/")
+        with pytest.raises(LifespanError, match="it has returned"):
+            await client.aclose()
