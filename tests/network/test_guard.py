@@ -17,6 +17,7 @@ import httpx
 import httpx2
 import pytest
 import redis.asyncio
+import trio
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
@@ -309,6 +310,15 @@ def test_a_host_is_allowed_on_one_port(loop, listener):
                 assert refusal(caught.value), caught.value
 
         assert {(each.host, each.port) for each in guard.blocked} == {(host, port + 1)}
+
+
+@pytest.mark.parametrize("host", ["example.com", "192.0.2.1"])
+def test_trio_is_refused_too(host):
+    with Guard() as guard, pytest.raises(BaseException) as caught:
+        trio.run(trio.open_tcp_stream, host, 80)
+
+    assert refusal(caught.value)
+    assert guard.blocked[0].host == host
 
 
 def test_the_innermost_guard_decides_and_all_is_restored():

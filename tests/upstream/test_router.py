@@ -11,7 +11,7 @@ import pytest
 
 from pytest_asyncapi.errors import UnmatchedRequest, UnusedRoute, UpstreamError
 from pytest_asyncapi.upstream import Upstream, active
-from tests.httpx_libraries import LIBRARIES, newest
+from tests.httpx_libraries import HTTPX, LIBRARIES, newest
 
 URL = "https://x.test/"
 
@@ -104,6 +104,31 @@ async def test_an_open_connection_to_the_real_service_is_not_used(http):
             upstream.get(url).reply("fake")
             assert (await http.request("GET", url)).text == "fake"
         await asyncio.to_thread(thread.join)
+
+
+async def test_unix_sockets_are_left_alone(tmp_path):
+    path = str(tmp_path / "socket")
+
+    async def answer(reader, writer):
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\nConnection: close\r\n\r\nreal")
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_unix_server(answer, path):
+        with Upstream() as upstream:
+            upstream.get("http://docker/x", required=False).reply("fake")
+            for library in HTTPX:
+                async with library.AsyncClient(transport=library.AsyncHTTPTransport(uds=path)) as client:
+                    assert (await client.get("http://docker/x")).text == "real"
+            connector = aiohttp.UnixConnector(path)
+            async with (
+                aiohttp.ClientSession(connector=connector) as session,
+                session.get("http://docker/x") as response,
+            ):
+                assert await response.text() == "real"
+
+    assert upstream.calls == []
 
 
 async def test_the_loopback_and_allowed_hosts_are_left_alone():
