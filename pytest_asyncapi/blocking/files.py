@@ -77,6 +77,9 @@ class Open:
         self._tell = tell
         self._class: type[CountedFile] = type("FileIO", (CountedFile,), {"counts": self._count, "__module__": "_io"})
 
+    def __reduce__(self) -> str:
+        return "open"  # pickled by its name, as the original is
+
     def close(self) -> None:
         """Files that are still open count no longer."""
         self._class.counts = None

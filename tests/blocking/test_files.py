@@ -2,9 +2,11 @@
 
 import asyncio
 import builtins
+import copy
 import io
 import json
 import os
+import pickle
 import shutil
 import tarfile
 import tempfile
@@ -176,6 +178,8 @@ async def test_open_is_given_back_and_files_that_stay_open_go_on(tmp_path):
     async with detect_blocking() as blocks:
         assert builtins.open is io.open is tarfile.bltn_open is not ORIGINAL[0]
         file = open(tmp_path / "new", "wb")  # noqa: SIM115
+
+        assert pickle.loads(pickle.dumps(open)) is copy.copy(open) is open
 
         class Holder:
             opens = open
