@@ -361,7 +361,10 @@ async def test_a_task_of_its_own_that_dies(noticed):
 async def test_a_task_that_dies_after_the_last_request():
     """It is not lost: the end of the test fails."""
 
+    over = asyncio.Event()
+
     async def work():
+        await over.wait()
         raise Boom("the worker died")
 
     @contextlib.asynccontextmanager
@@ -372,6 +375,7 @@ async def test_a_task_that_dies_after_the_last_request():
 
     client = AsyncClient(Starlette(lifespan=lifespan))
     await client.get("/")
+    over.set()
     await asyncio.sleep(0.01)
 
     with pytest.raises(LifespanError, match="has died of Boom: the worker died"):
