@@ -602,9 +602,13 @@ async def parse_mail(t: Tools, n):
     email.message_from_string("A: b\n" * n + "\nx")  # BLOCKS
 
 
-@culprit("cpu", prepare=sized(lambda n: list(tokenize.tokenize(BytesIO(b"x = 1\n" * n).readline)), 100))
-async def tokens(t: Tools, n):
-    list(tokenize.tokenize(BytesIO(b"x = 1\n" * n).readline))  # BLOCKS
+def _tokens(text):
+    return list(tokenize.tokenize(BytesIO(text).readline))  # BLOCKS
+
+
+@culprit("cpu", _tokens, prepare=lambda t: t.grow(lambda n: b"x = 1\n" * n, _tokens))
+async def tokens(t: Tools, text):
+    _tokens(text)
 
 
 @culprit("cpu")
@@ -658,10 +662,13 @@ class Row:
     parts: list[str]
 
 
-@culprit("cpu", prepare=sized(lambda n: [dataclasses.asdict(Row(i, "x", ["y"])) for i in range(n)], 500))
-async def rows_to_dicts(t: Tools, n):
-    rows = [Row(number, "x", ["y"]) for number in range(n)]  # BLOCKS
+def _dicts(rows):
     return [dataclasses.asdict(row) for row in rows]  # BLOCKS
+
+
+@culprit("cpu", _dicts, prepare=lambda t: t.grow(lambda n: [Row(i, "x", ["y"]) for i in range(n)], _dicts))
+async def rows_to_dicts(t: Tools, rows):
+    _dicts(rows)
 
 
 @culprit("cpu", prepare=sized(lambda n: statistics.stdev(range(n)), 500))
@@ -686,9 +693,13 @@ class Item(BaseModel):
     tags: list[str]
 
 
-@culprit("cpu", prepare=sized(lambda n: [Item(number=i, name="x", tags=["a"]) for i in range(n)], 500))
-async def models(t: Tools, n):
-    return [Item(number=number, name="x", tags=["a"]) for number in range(n)]  # BLOCKS
+def _items(numbers):
+    return [Item(number=number, name="x", tags=["a"]) for number in numbers]  # BLOCKS
+
+
+@culprit("cpu", _items, prepare=lambda t: t.grow(range, _items))
+async def models(t: Tools, numbers):
+    _items(numbers)
 
 
 @culprit("cpu")
