@@ -213,8 +213,8 @@ class PostgresStore(Store):
 
     def close(self) -> None:
         keeper = getattr(self, "_keeper", None)
-        if keeper is not None and (self._server is None or self._reuse):
-            self._admin.run(self._leave(keeper))  # else the whole server goes
+        if keeper is not None:
+            self._admin.run(self._leave(keeper))
         self._admin.close()
         if self._server is not None:
             if self._reuse:
@@ -222,13 +222,16 @@ class PostgresStore(Store):
             self._server.stop(wait=self._owner)
 
     async def _leave(self, keeper: Session) -> None:
+        if self._session is not None:
+            await self._session.close()
+        if self._server is not None and not self._reuse:  # the whole server goes
+            await keeper.close()
+            return
         steps: list[Callable[[], Any]] = [lambda: workers.drop(keeper, self.name)]
         template = getattr(self, "_template", None)
         if template is not None:
             key = workers.lock_key(template + "/use")
             steps.append(lambda: keeper.fetch(f"SELECT pg_advisory_unlock_shared({key})"))
         steps.append(lambda: workers.drop_unused_templates(keeper, self._base, tag=self._tag))
-        if self._session is not None:
-            steps.insert(0, self._session.close)
         for step in [*steps, keeper.close]:
             await step()

@@ -16,6 +16,7 @@ import signal
 import stat
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -57,13 +58,19 @@ class Server:
     """A running server of this run. `stop()` says that this process needs it no longer."""
 
     def __init__(
-        self, directory: RunDirectory, origin: str, version: str, process: subprocess.Popen[bytes] | None
+        self,
+        directory: RunDirectory,
+        origin: str,
+        version: str,
+        process: subprocess.Popen[bytes] | None,
+        caching: threading.Thread | None = None,
     ) -> None:
         self.directory = directory.path
         self.origin = origin
         self.version = version
         self._run = directory
         self._process = process
+        self._caching = caching
 
     @property
     def target(self) -> Target:
@@ -76,6 +83,8 @@ class Server:
 
     def stop(self, wait: bool = True) -> None:
         """Let go of the server. The process that started it waits for its end, if told so."""
+        if self._caching is not None:
+            self._caching.join()
         self._run.leave(remove=False)  # the watchdog does, when the server has ended
         if wait and self._process is not None:
             with contextlib.suppress(subprocess.TimeoutExpired):
@@ -101,12 +110,13 @@ def start(run: str, *, reuse: bool = False, fresh: bool = False, found: Binaries
                     raise ServerError(facts["error"])
                 return Server(directory, facts["origin"], facts["version"], None)
             try:
-                process, facts = _Launch(directory.path, found or binaries.find(), reuse, fresh).start()
+                launch = _Launch(directory.path, found or binaries.find(), reuse, fresh)
+                process, facts = launch.start()
             except ServerError as error:
                 note.write_text(json.dumps({"error": str(error)}))
                 raise
             note.write_text(json.dumps(facts))
-            return Server(directory, facts["origin"], facts["version"], process)
+            return Server(directory, facts["origin"], facts["version"], process, launch.caching)
     except BaseException:
         directory.leave()
         raise
@@ -144,6 +154,7 @@ class _Launch:
         self.user = _unprivileged()
         if self.user is not None:
             os.chown(directory, self.user.pw_uid, self.user.pw_gid)
+        self.caching: threading.Thread | None = None
         self.cluster = cache_base() / f"cluster-{found.key}"
         self.kept = cache_base() / f"kept-{found.key}-{workers.project_key()}" if reuse else None
         if self.kept and fresh:
@@ -208,14 +219,21 @@ class _Launch:
         if not self._initdb(unicode):
             shutil.rmtree(self.data, ignore_errors=True)
             self._initdb([], required=True)
+        _copy_tree(self.data, self.directory / "pristine")
+        self.caching = threading.Thread(target=self._cache, name="pytest-asyncapi database", daemon=True)
+        self.caching.start()
+
+    def _cache(self) -> None:
+        """Keep the new cluster for other runs, while the server starts: writing it to a disk may take a while."""
         with contextlib.suppress(OSError):  # a cache is no must
             self.cluster.parent.mkdir(parents=True, exist_ok=True)
             new = self.cluster.with_name(f"{self.cluster.name}.{os.getpid()}")
-            _copy_tree(self.data, new)
+            _copy_tree(self.directory / "pristine", new)
             try:
                 new.rename(self.cluster)
             except OSError:
                 shutil.rmtree(new, ignore_errors=True)
+        shutil.rmtree(self.directory / "pristine", ignore_errors=True)
 
     def _initdb(self, more: list[str], required: bool = False) -> bool:
         command = [str(self.bin / "initdb"), "-D", str(self.data), "-U", "postgres", "-A", "trust", "-E", "UTF8"]
