@@ -203,6 +203,7 @@ class Lifespan:
         if self.task.done() or self._phase == "failed":
             await self._end()
             raise self._died()
+        self._look_after_workers()  # now: the app's `task.cancel()` takes the exception of a dead one
         self._phase = "stopping"
         self._events.put_nowait({"type": "lifespan.shutdown"})
         with self._watch.changing():
@@ -216,7 +217,6 @@ class Lifespan:
         if exc is not None:
             exc.add_note("raised in the lifespan's shut-down")
             raise exc
-        self._look_after_workers()
         if self._death is not None and not self._death_seen:
             raise self._worker_died(self._death)
 
