@@ -1,5 +1,7 @@
 """The three isolations: each test finds the tables as the schema made them, and `db.isolation` tells how."""
 
+import sys
+
 import pytest
 
 TWICE = '@pytest.mark.parametrize("time", [1, 2])\n'
@@ -170,3 +172,31 @@ async def test_next(db):
 
     result.assert_outcomes(passed=2, warnings=1)
     result.stdout.fnmatch_lines(["*a connection left idle in transaction, last SQL: INSERT INTO users*"])
+
+
+@pytest.mark.parametrize("kind", ["asyncpg", "psycopg"])
+def test_no_connection_is_left_open(shop, pytester, kind):
+    """In development mode, with every warning an error: neither the app's connections nor the harness's own leak."""
+    tests = """
+pytestmark = pytest.mark.filterwarnings("error")
+
+@pytest.mark.parametrize("isolation", ["rollback", "commit", "database"])
+@pytest.mark.parametrize("n", range(2))
+async def test_one(db, db_session, isolation, n):
+    await shop.add("x")
+    assert (await db_session.scalars(select(shop.User.email))).all() == ["x"]
+"""
+    conftest = """
+import pytest
+def pytest_collection_modifyitems(items):
+    for item in items:
+        item.add_marker(pytest.mark.db(isolation=item.callspec.params["isolation"]))
+"""
+    shop(kind, tests, "--collect-only", conftest=conftest)
+    command = (sys.executable, "-X", "dev", "-W", "error", "-m", "pytest", "-q", "-W", "error", "-p", "no:randomly")
+
+    result = pytester.run(*command)
+
+    result.assert_outcomes(passed=6)
+    assert result.ret == 0
+    assert "unclosed" not in result.stdout.str() + result.stderr.str()
