@@ -11,6 +11,14 @@ if TYPE_CHECKING:
     from pytest_asyncapi.cache.control import Command, Control, Fault
 
 
+try:
+    from redis.driver_info import DriverInfo
+except ImportError:  # before redis 7.2
+    _DRIVER: dict[str, Any] = {}
+else:
+    _DRIVER = {"driver_info": DriverInfo()}  # made once: redis-py would read its package's metadata for each client
+
+
 class RedisCache(redis.asyncio.Redis):
     """A `redis.asyncio.Redis` like the app's own, on the same server: it sees the same data, faults and outages.
 
@@ -18,7 +26,7 @@ class RedisCache(redis.asyncio.Redis):
     """
 
     def __init__(self, control: Control, **options: Any) -> None:
-        super().__init__(host="redis.test", **options)
+        super().__init__(host="redis.test", **{**_DRIVER, **options})
         self.control = control
 
     def advance(self, seconds: float) -> None:

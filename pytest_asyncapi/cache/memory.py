@@ -72,6 +72,17 @@ class ShiftedTime(types.ModuleType):
         return getattr(time, name)
 
 
+_found: tuple[int, list[types.ModuleType]] = 0, []
+
+
+def _modules() -> list[types.ModuleType]:
+    """fakeredis' modules, looked for again when something was imported."""
+    global _found
+    if _found[0] != len(sys.modules):
+        _found = len(sys.modules), [each for name, each in list(sys.modules.items()) if name.startswith("fakeredis.")]
+    return _found[1]
+
+
 class MemoryEngine:
     """One Redis server in memory. `close` gives fakeredis its own clock back."""
 
@@ -82,8 +93,8 @@ class MemoryEngine:
         self.clock = ShiftedTime()
         self.guarded = False
         self._clocks: list[types.ModuleType] = []
-        for name, module in list(sys.modules.items()):
-            if name.startswith("fakeredis.") and getattr(module, "time", None) is time:
+        for module in _modules():
+            if getattr(module, "time", None) is time:
                 module.time = self.clock  # type: ignore[attr-defined]
                 self._clocks.append(module)
 

@@ -60,8 +60,8 @@ async def test_users_that_the_test_sets_up_count(redis_cache, connect, protocol)
 @pytest.mark.parametrize("protocol", [2, 3])
 async def test_both_protocols_and_both_parsers(redis_cache, connect, protocol, parser):
     client = connect(protocol=protocol, parser_class=parser(protocol), decode_responses=True)
-    if protocol == 3 and redis.__version__.startswith("5.0"):
-        pytest.skip("redis-py 5.0 gives no RESP3 messages to get_message(), from any server")
+    if protocol == 3 and redis.__version__.startswith("5."):
+        pytest.skip("redis-py 5 gives no RESP3 messages to get_message(), from any server, by both of its parsers")
     await client.hset("h", mapping={"a": 1})
     await client.zadd("z", {"a": 1.5})
 

@@ -185,13 +185,14 @@ async def test_latency_delays_and_keeps_the_order(redis_cache, client):
     assert loop.time() - begin >= 0.02
 
 
-async def test_latency_beyond_the_timeout(redis_cache, connect):
-    client = connect(retry=ONCE, socket_timeout=0.02)
+async def test_latency_beyond_the_timeout(redis_cache, connect, virtual_clock):
+    client = connect(retry=ONCE, socket_timeout=30)
     await client.ping()
-    redis_cache.latency = 0.5
+    redis_cache.latency = 60
 
     with pytest.raises(redis.TimeoutError):
         await client.get("a")
+    assert 30 <= virtual_clock.elapsed < 40
 
 
 # ---- the log
