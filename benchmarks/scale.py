@@ -252,7 +252,7 @@ def two_processes(root: Path, database: str, tests: int, **environment: str) -> 
     By the clock on the wall, which says something where two cores are free; and by CPU time, that of the one process
     beside that of the busier worker, which other work on the machine does not change.
     """
-    files = [f"test_{number:04}.py" for number in range(min(tests, 2000) // A_FILE)]
+    files = [f"test_{number:04}.py" for number in range(max(1, min(tests, 2000) // A_FILE))]
     ratios: dict[str, list[float]] = {"wall time": [], "CPU time of the busier worker": []}
     for _ in range(3):
         alone = run(root, database, tests, "-p", "no:xdist", *files, **environment)
