@@ -306,7 +306,7 @@ async def event_wait(t: Tools):
 @culprit("fast")
 async def event_wait_short(t: Tools):
     event = threading.Event()
-    later(0.003, event.set)
+    later(0.03, event.set)
     event.wait()  # BLOCKS
 
 
@@ -330,7 +330,7 @@ async def queue_get(t: Tools):
 @culprit("fast")
 async def queue_get_short(t: Tools):
     waiting: queue.Queue = queue.Queue()
-    later(0.003, lambda: waiting.put(1))
+    later(0.03, lambda: waiting.put(1))
     waiting.get()  # BLOCKS
 
 

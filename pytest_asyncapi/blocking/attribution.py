@@ -113,6 +113,12 @@ def package(filename: str) -> str:
     return os.path.basename(filename).removesuffix(".py")
 
 
+def is_handshake(code: CodeType) -> bool:
+    """Whether the function waits for a thread or a process that it starts."""
+    name = (os.path.basename(code.co_filename), code.co_name)
+    return name in _HARMLESS and owner(code.co_filename) in ("standard", "library")
+
+
 _boundaries: dict[CodeType, bool] = {}
 
 
@@ -167,7 +173,7 @@ def locate(stack: Sequence[Entry], scope: Mapping[str, Any] | None) -> Place:
         name = (os.path.basename(code.co_filename), code.co_name)
         if whose == "importing" or (whose == "library" and name in _ONCE):
             place.importing = True
-        if whose in ("standard", "library") and name in _HARMLESS and place.index is None:
+        if place.index is None and is_handshake(code):
             place.harmless = True
         if place.index is None:
             if whose in ("harness", "foreign"):

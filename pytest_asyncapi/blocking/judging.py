@@ -158,6 +158,8 @@ def _unseen(late: Slice, verdict: Charge) -> tuple[Block, Any] | None:
     context = getattr(late.handle, "_context", None)
     scope = late.scope if late.scope is not None else context.get(current_scope) if context is not None else None
     site = _handle_frame(late.handle)
+    if verdict.kind == "waiting" and _in_handshake(late.handle):
+        return None
     if site is None or attribution.owner(site.file) in ("harness", "foreign", "ours"):
         return None
     framework = False
@@ -249,6 +251,17 @@ def _task_name() -> str | None:
 def _handle_task(handle: Any) -> Any:
     task = getattr(getattr(handle, "_callback", None), "__self__", None)
     return task if hasattr(task, "get_coro") else None
+
+
+def _in_handshake(handle: Any) -> bool:
+    """Whether its task waits now for a process or a thread that it has just started: uvloop forks with the GIL."""
+    coroutine = getattr(_handle_task(handle), "get_coro", lambda: None)()
+    while coroutine is not None:
+        code = getattr(coroutine, "cr_code", None)
+        if code is not None and attribution.is_handshake(code):
+            return True
+        coroutine = getattr(coroutine, "cr_await", None)
+    return False
 
 
 def _handle_name(handle: Any) -> str | None:

@@ -1,6 +1,9 @@
 """From the recorded looks of a slice to the block that is told."""
 
+import asyncio
 import dis
+import sys
+from types import SimpleNamespace
 
 import pytest
 
@@ -61,3 +64,31 @@ def test_what_the_looks_saw_is_kept_as_stretches():
         (0, 20, handler.__code__.co_firstlineno + 1),
         (20, 11, handler.__code__.co_firstlineno + 2),
     ]
+
+
+@pytest.mark.parametrize("process", [True, False], ids=["a process starts", "the user's own"])
+async def test_a_wait_that_nobody_saw_is_no_block_where_a_process_starts(process):
+    """uvloop forks in C, with the GIL: no look comes before the slice is over, only where its task went on is known."""
+
+    async def work() -> None:
+        if process:
+            await (await asyncio.create_subprocess_exec(sys.executable, "-c", "")).wait()
+        else:
+            await asyncio.sleep(10)
+
+    task = asyncio.create_task(work())
+    await asyncio.sleep(0)
+    handle = SimpleNamespace(_callback=SimpleNamespace(__self__=task))
+    end = Point(100 * MS, 0, watch_switches=20, switches=3)
+    late = judging.Slice(handle, 0, end, Point(0, 0), [], [], 0, None, "MainThread", Rules(tick=5 * MS))
+    verdict = late.charge()
+    found = judging.of_slice(late, verdict, set())
+
+    assert verdict.waiting == 100 * MS
+    if process:
+        assert found is None
+        await task
+    else:
+        assert found is not None
+        assert found[0].site.function.endswith("work")
+        task.cancel()
