@@ -40,11 +40,23 @@ class Threads:
         self._parked: dict[int, Place] = {
             ident: _place(frame) for ident, frame in sys._current_frames().items() if ident != self._ours
         }
-        self.may_wake = False
+        self._resting: list[int] = []  # those that could have been given work, as the system numbers them
+
+    @property
+    def may_wake(self) -> bool:
+        """Whether, as `working()` saw it, a thread rests that could have been given work."""
+        return bool(self._resting)
+
+    def waking(self) -> bool:
+        """Whether the system is about to run one of those: it was given work, and has not come to its first line.
+
+        Only Linux tells.
+        """
+        return any(map(_is_runnable, self._resting))
 
     def working(self) -> str:
-        """The name of a thread that works, or "". Sets `may_wake`: one rests that could have been given work."""
-        self.may_wake = False
+        """The name of a thread that works, or ""."""
+        self._resting = []
         frames = sys._current_frames()
         if len(frames) == 1:
             return ""
@@ -52,11 +64,11 @@ class Threads:
             if ident == self._ours or _ignored(ident, frame):
                 continue
             rests = _key(frame) in _RESTS or self._parked.get(ident) == _place(frame) or _serves(frame)
+            thread = threading._active.get(ident)  # type: ignore[attr-defined]
             if not rests:
-                thread = threading._active.get(ident)  # type: ignore[attr-defined]
                 return f"thread {thread.name if thread is not None else ident}"
             if not _counted(frame):
-                self.may_wake = True
+                self._resting.append(thread.native_id if thread is not None else 0)
         return ""
 
     def waiting_for_us(self) -> int:
@@ -66,6 +78,14 @@ class Threads:
             if ident != self._ours and _key(frame) == ("threading", "wait") and frame.f_back is not None:
                 count += _key(frame.f_back) == ("concurrent.futures._base", "result")
         return count
+
+
+def _is_runnable(native_id: int) -> bool:
+    try:
+        with open(f"/proc/self/task/{native_id}/stat", "rb") as file:
+            return file.read().rpartition(b")")[2].split(maxsplit=1)[0] == b"R"
+    except (OSError, IndexError):  # it has ended, or this is not Linux
+        return False
 
 
 def _key(frame: FrameType) -> tuple[str, str]:

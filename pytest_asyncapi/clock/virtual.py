@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 Mode = Literal["jump", "frozen", "running"]
 
+MOMENT = 0.0005  # real seconds in which a thread that was given work comes to its first line
 SLICE = 0.005  # real seconds between two looks at what can only be looked at
 RESOLUTION = 1e-9  # of the loops' clock: asyncio runs what is due before this has passed
 SPINS = 20_000  # turns of a loop that never rests, after which real time is counted
@@ -216,7 +217,9 @@ class VirtualClock:
         patience, _ = self._held()
         if patience is None and self._threads.may_wake:
             # Another thread may just have been given work: let it come to its first line before we look again.
-            events = self._select(0.0005)
+            events = self._select(MOMENT)
+            while not events and self._threads.waking():
+                events = self._select(MOMENT)  # on a busy machine it may take a while
             if events:
                 return events
             patience, _ = self._held()
