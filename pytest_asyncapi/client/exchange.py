@@ -14,7 +14,7 @@ from pytest_asyncapi.client.places import tasks_with, threads_with, where
 from pytest_asyncapi.client.tracebacks import unwrapped
 from pytest_asyncapi.client.waiting import (
     EXPIRED,
-    debugger_attached,
+    debugged,
     end_task,
     expire,
     shielded,
@@ -117,7 +117,7 @@ class Exchange:
         limit = timeout if rest is None else rest
         timer = None if limit is None else self.loop.call_later(limit, expire, waiter)
         try:
-            if (await waiter) is not EXPIRED or debugger_attached():
+            if (await waiter) is not EXPIRED or debugged(timer):
                 return
         finally:
             self._waiter = None

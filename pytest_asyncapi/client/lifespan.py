@@ -11,7 +11,7 @@ from pytest_asyncapi.client.checks import kind_of
 from pytest_asyncapi.client.exchange import describe
 from pytest_asyncapi.client.places import tasks_with, threads_with, where
 from pytest_asyncapi.client.reopening import ClosingWatch
-from pytest_asyncapi.client.waiting import debugger_attached, end_task, shielded, wait_for, wake
+from pytest_asyncapi.client.waiting import end_task, shielded, wait_for, wake
 from pytest_asyncapi.errors import AppCancelled, LifespanError, ProtocolError, WrongLoopError
 
 LIFESPAN_SPEC = "2.0"
@@ -135,7 +135,6 @@ class Lifespan:
         return self
 
     def _ended(self, task: asyncio.Task[None]) -> None:
-        self._watch.end()
         wake(self._waiter)
 
     def _take_as_unsupported(self) -> None:
@@ -226,7 +225,7 @@ class Lifespan:
         assert self.task is not None
         while self._phase == phase and not self.task.done():
             self._waiter = self.loop.create_future()
-            if await wait_for(self._waiter, timeout) or debugger_attached():
+            if await wait_for(self._waiter, timeout):
                 continue
             place = where(self.task, *tasks_with(_current, self, self.task), threads=threads_with(_current, self))
             await self._end()

@@ -22,7 +22,7 @@ from pytest_asyncapi.client.exchange import Exchange
 from pytest_asyncapi.client.http import HTTPExchange
 from pytest_asyncapi.client.response import response_class
 from pytest_asyncapi.client.transport import TransportBase
-from pytest_asyncapi.client.waiting import shielded, wait_for
+from pytest_asyncapi.client.waiting import debugger_attached, shielded, wait_for
 from pytest_asyncapi.client.websocket import Channel, WebSocketExchange
 from pytest_asyncapi.errors import ConfigurationError, ProtocolError, TruncatedResponse
 
@@ -69,16 +69,22 @@ class LiveServer:
             await asyncio.wait(tasks, timeout=1.0)
 
     def announce(self, exchange: LiveExchange | LiveWebSocket, request: Any, module: ModuleType) -> Any:
-        """The request as it is sent: to this server, and with the header that names its exchange."""
+        """The request as it is sent: to this server, and with the header that names its exchange.
+
+        To connect may take any time: what is slow then is the machine, and no app.
+        """
         ident = b"%d" % next(self._ids)
         self._exchanges[ident] = exchange
+        timeouts = request.extensions.get("timeout") if exchange.options.enforce_timeouts else None
+        if debugger_attached():
+            timeouts = None
         url = request.url.copy_with(scheme="http", host="127.0.0.1", port=self.port, username=None, password=None)
         return module.Request(
             request.method,
             url,
             headers=[*request.headers.raw, (ID_HEADER, ident)],
             stream=request.stream,
-            extensions=request.extensions,
+            extensions={**request.extensions, "timeout": {**(timeouts or {}), "connect": None, "pool": None}},
         )
 
     async def _gate(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Generator
 from typing import Any
 
+_STOPPED = 1.0  # seconds by which a timer is late when the event loop stood still
 _DEBUGGERS = {"bdb", "pdb", "pydevd", "debugpy", "_pydevd_bundle", "pydevd_frame_evaluator"}
 
 
@@ -29,7 +30,7 @@ async def wait_for(future: asyncio.Future[Any], timeout: float | None) -> bool:
         return True
     handle = future.get_loop().call_later(timeout, expire, future)
     try:
-        return (await future) is not EXPIRED
+        return (await future) is not EXPIRED or debugged(handle)
     finally:
         handle.cancel()
 
@@ -67,6 +68,16 @@ def shielded() -> contextlib.AbstractContextManager[Any]:
         return contextlib.nullcontext()
     scope: contextlib.AbstractContextManager[Any] = anyio.CancelScope(shield=True)
     return scope
+
+
+def debugged(timer: asyncio.TimerHandle | None) -> bool:
+    """Whether a timer that has expired should not count: somebody steps through this process, or has just done so.
+
+    pdb takes its trace function away when it goes on; what it leaves is a timer that comes much too late.
+    """
+    if debugger_attached():
+        return True
+    return timer is not None and "pdb" in sys.modules and asyncio.get_running_loop().time() - timer.when() > _STOPPED
 
 
 def debugger_attached() -> bool:

@@ -138,6 +138,18 @@ async def test_the_limit_of_background_work_is_its_own(connect, app_of, respond,
         await asyncio.wait_for(client.get("/"), 5)
 
 
+async def test_connecting_has_no_limit(connect, app_of, respond, library):
+    """Nor has the wait for a free connection: neither is the app's."""
+
+    async def endpoint(scope, receive, send):
+        await respond(send, b"fine")
+
+    client = await connect(app_of(endpoint), library=library)
+    timeout = client.module.Timeout(5, connect=1e-9, pool=1e-9)
+
+    assert [(await client.get("/", timeout=timeout)).text for _ in range(3)] == ["fine"] * 3
+
+
 async def test_no_timeout(connect, app_of, respond):
     """timeout=None waits."""
 
@@ -150,7 +162,6 @@ async def test_no_timeout(connect, app_of, respond):
     assert (await client.get("/")).text == "at last"
 
 
-@pytest.mark.parametrize("way", ["process"], indirect=True)
 async def test_timeouts_can_be_switched_off(connect, app_of, respond):
     """enforce_timeouts=False, for a suite whose app sets short ones on a shared client."""
 
@@ -164,7 +175,6 @@ async def test_timeouts_can_be_switched_off(connect, app_of, respond):
     assert response.text == "at last"
 
 
-@pytest.mark.parametrize("way", ["process"], indirect=True)
 async def test_not_under_a_debugger(connect, app_of, respond, monkeypatch):
     """While somebody steps through the app no time-out fires."""
 
@@ -181,6 +191,23 @@ async def test_not_under_a_debugger(connect, app_of, respond, monkeypatch):
 
     Tracer.trace.__module__ = "bdb"
     client = await connect(app_of(endpoint), timeout=0.02)
+
+    assert (await client.get("/")).text == "stepped"
+
+
+@pytest.mark.parametrize("way", ["process"], indirect=True)
+async def test_not_after_a_debugger(connect, app_of, respond):
+    """Nor does one fire because of the minutes at pdb's prompt: pdb leaves nothing but a loop that stood still."""
+    import pdb
+
+    assert pdb.__name__ in sys.modules
+
+    async def endpoint(scope, receive, send):
+        time.sleep(1.3)  # the prompt
+        await asyncio.sleep(0.05)
+        await respond(send, b"stepped")
+
+    client = await connect(app_of(endpoint), timeout=0.2)
 
     assert (await client.get("/")).text == "stepped"
 
@@ -226,12 +253,13 @@ async def test_the_line_in_a_thread(connect):
     app = FastAPI()
 
     def wait():
-        time.sleep(0.4)
+        time.sleep(0.6)
 
     def rows():
         yield b"one"
         wait()
 
+    app.get("/quick")(lambda: "the threads are there")
     app.get("/def")(lambda: wait())
     app.get("/stream")(lambda: StreamingResponse(rows()))
 
@@ -239,12 +267,13 @@ async def test_the_line_in_a_thread(connect):
     async def thread():
         await asyncio.to_thread(wait)
 
-    client = await connect(app, timeout=0.05)
+    client = await connect(app, timeout=0.2)
+    await client.get("/quick", timeout=30)
 
     for path in ("/def", "/stream", "/thread"):
         with pytest.raises(client.module.ReadTimeout) as raised:
             await client.get(path, extensions={"asyncapi": {"disconnect_grace": 0.01}})
-        assert re.search(r"^  .*:\d+ in wait: time.sleep\(0.4\)$", str(raised.value), re.MULTILINE), raised.value
+        assert re.search(r"^  .*:\d+ in wait: time.sleep\(0.6\)$", str(raised.value), re.MULTILINE), raised.value
 
 
 async def test_the_lines_of_several_tasks(connect):
