@@ -94,7 +94,6 @@ async def test_before_the_app_has_begun(connect, stuck, no_tasks_left):
     no_tasks_left()
 
 
-@pytest.mark.parametrize("way", ["process"], indirect=True)
 async def test_an_app_that_ignores_its_cancellation(connect, app_of, recwarn):
     """It is named, and the test goes on."""
     freed = asyncio.Event()

@@ -208,7 +208,6 @@ async def test_an_app_that_is_cancelled_from_inside(connect, app_of):
     assert asyncio.current_task().cancelling() == 0
 
 
-@pytest.mark.parametrize("way", ["process"], indirect=True)
 async def test_an_unknown_option_is_named(connect, app_of, respond):
     """An option of a request that does not exist is an error that lists those that do."""
 

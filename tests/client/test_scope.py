@@ -104,7 +104,7 @@ async def test_the_address_of_the_client(connect, mirror):
     assert [scope["client"] for scope in scopes] == [("10.1.2.3", 4567), None]
 
 
-@pytest.mark.parametrize("way", ["process"], indirect=True)
+@pytest.mark.parametrize("way", ["process"], indirect=True)  # differs: `http_version`
 async def test_the_http_version(connect, mirror):
     """Is what the client was made with, in the scope and in the response."""
     app, scopes = mirror
@@ -157,7 +157,7 @@ async def test_debug(connect, app_of):
     assert response.extensions["http.response.debug"] == {"template": "index.html"}
 
 
-@pytest.mark.parametrize("way", ["process"], indirect=True)
+@pytest.mark.parametrize("way", ["process"], indirect=True)  # differs: trailers, early hints, pathsend
 async def test_extensions_on_request(connect, app_of, tmp_path):
     """Trailers, early hints and pathsend, where the client offers them."""
     file = tmp_path / "page.html"

@@ -44,7 +44,7 @@ async def test_chunks_arrive_one_by_one(connect, app_of):
     assert taken == [0, 1, 2, 3, 4]
 
 
-@pytest.mark.parametrize("way", ["process"], indirect=True)
+@pytest.mark.parametrize("way", ["process"], indirect=True)  # differs: how far the app is ahead of its reader
 async def test_back_pressure(connect, app_of):
     """An endless app without a single pause of its own waits for its reader."""
     sent = 0
@@ -189,7 +189,7 @@ async def test_an_upload_that_fails_is_the_tests_own_error(connect, app_of, no_t
     no_tasks_left()
 
 
-@pytest.mark.parametrize("way", ["process"], indirect=True)
+@pytest.mark.parametrize("way", ["process"], indirect=True)  # differs: an upload
 async def test_an_upload_is_not_read_ahead(connect, app_of, respond):
     """An app that answers without reading leaves the rest of the upload alone."""
     pulled = []
@@ -341,7 +341,7 @@ async def test_redirects_are_followed_into_the_app(connect, app_of, respond):
     assert [each.status_code for each in response.history] == [307]
 
 
-@pytest.mark.parametrize("way", ["process"], indirect=True)
+@pytest.mark.parametrize("way", ["process"], indirect=True)  # differs: how far the app is ahead of its reader
 async def test_a_hundred_megabytes_take_no_memory(connect, app_of):
     """A stream of 100 MB is read with less than 5 MB."""
     chunk = bytes(64 * 1024)

@@ -37,7 +37,7 @@ async def test_no_response(connect, app_of, library, no_tasks_left):
     no_tasks_left()
 
 
-@pytest.mark.parametrize("way", ["process"], indirect=True)
+@pytest.mark.parametrize("way", ["process"], indirect=True)  # differs: the message of a `ReadTimeout`
 async def test_the_whole_message(connect, app_of):
     """It says what did not come, for how long, and where the app is."""
 
@@ -88,7 +88,7 @@ async def test_steady_chunks_outlast_the_timeout(connect, app_of):
     assert (await client.get("/")).content == b"x" * 8
 
 
-@pytest.mark.parametrize("way", ["process"], indirect=True)
+@pytest.mark.parametrize("way", ["process"], indirect=True)  # differs: an upload
 async def test_an_upload_that_is_not_read(connect, app_of, library):
     """WriteTimeout, where an app leaves a streamed upload unread."""
 
@@ -195,7 +195,7 @@ async def test_not_under_a_debugger(connect, app_of, respond, monkeypatch):
     assert (await client.get("/")).text == "stepped"
 
 
-@pytest.mark.parametrize("way", ["process"], indirect=True)
+@pytest.mark.parametrize("way", ["process"], indirect=True)  # differs: a time-out after pdb's prompt
 async def test_not_after_a_debugger(connect, app_of, respond):
     """Nor does one fire because of the minutes at pdb's prompt: pdb leaves nothing but a loop that stood still."""
     import pdb
@@ -212,7 +212,6 @@ async def test_not_after_a_debugger(connect, app_of, respond):
     assert (await client.get("/")).text == "stepped"
 
 
-@pytest.mark.parametrize("way", ["process"], indirect=True)
 async def test_the_line_of_a_generator(connect):
     """Through FastAPI, task groups and asynchronous generators, the app's own line is found."""
     from fastapi import FastAPI
@@ -299,7 +298,7 @@ async def test_the_lines_of_several_tasks(connect):
     assert [re.sub(r".* in (\w+): .*", r"\1", line) for line in lines] == ["dispatch", "and", "orders", "slow_query"]
 
 
-@pytest.mark.parametrize("way", ["process"], indirect=True)
+@pytest.mark.parametrize("way", ["process"], indirect=True)  # differs: the message of a `ReadTimeout`
 async def test_what_has_begun_in_the_meantime(connect, app_of):
     """A response that began after the wait for it is no response that did not begin."""
 

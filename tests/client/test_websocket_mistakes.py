@@ -49,7 +49,6 @@ async def test_a_cancelled_receive(connect, echo):
             assert (await ws.receive_text()) == word
 
 
-@pytest.mark.parametrize("way", ["process"], indirect=True)
 async def test_the_wrong_types_and_blocks(connect, echo):
     """Text for bytes, bytes for text, and what is copied from tests with a TestClient."""
     client = await connect(echo)
