@@ -16,9 +16,11 @@ if TYPE_CHECKING:
     from pytest_asyncapi.client.live import LiveServer
 
 
-@contextlib.asynccontextmanager
-async def open_client(plan: Plan) -> AsyncIterator[AsyncClient]:
-    """The client of a test, with the app's lifespan: the test's own, or the one that its loop shares."""
+async def open_client(plan: Plan, ending: contextlib.AsyncExitStack) -> AsyncClient:
+    """The client of a test, with the app's lifespan: the test's own, or the one that its loop shares.
+
+    `ending` closes the client in the end.
+    """
     __tracebackhide__ = True
     settings = plan.settings
     lifespan: Lifespan | None = None
@@ -29,33 +31,29 @@ async def open_client(plan: Plan) -> AsyncIterator[AsyncClient]:
         lifespan = found
     elif settings.lifespan != "off":
         lifespan = _lifespan(plan, shared=False)
-    make = client_class(http_module(settings.http_library))
-    async with contextlib.AsyncExitStack() as stack:
-        server = await _server(plan, stack) if settings.live else None
-        opened = make(
-            plan.app,
-            base_url=settings.base_url,
-            lifespan=lifespan if lifespan is not None else False,
-            owned=not plan.shared,
-            raise_app_exceptions=settings.raise_app_exceptions,
-            background=settings.background,
-            background_timeout=settings.read_timeout,
-            strict=settings.strict_protocol,
-            timeout=settings.read_timeout,
-            recorder=plan.recorder,
-            server=server,
-        )
-        async with opened:
-            yield opened
+    opened: AsyncClient = client_class(http_module(settings.http_library))(
+        plan.app,
+        base_url=settings.base_url,
+        lifespan=lifespan if lifespan is not None else False,
+        owned=not plan.shared,
+        raise_app_exceptions=settings.raise_app_exceptions,
+        background=settings.background,
+        background_timeout=settings.read_timeout,
+        strict=settings.strict_protocol,
+        timeout=settings.read_timeout,
+        recorder=plan.recorder,
+        server=await _server(plan, ending) if settings.live else None,
+    )
+    return await ending.enter_async_context(opened)
 
 
-async def _server(plan: Plan, stack: contextlib.AsyncExitStack) -> LiveServer:
+async def _server(plan: Plan, ending: contextlib.AsyncExitStack) -> LiveServer:
     """The real server of `--live`: one for each event loop."""
     from pytest_asyncapi.client.live import LiveServer
 
     if plan.anchor is not None:
         return await plan.anchor.get("live server", LiveServer)
-    return await stack.enter_async_context(LiveServer())
+    return await ending.enter_async_context(LiveServer())
 
 
 def _lifespan(plan: Plan, shared: bool) -> Lifespan:

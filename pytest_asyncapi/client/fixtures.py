@@ -124,15 +124,12 @@ async def client(_asyncapi_client_plan: Plan) -> AsyncIterator[AsyncClient]:
     from pytest_asyncapi.client.assembly import open_client
     from pytest_asyncapi.errors import ConfigurationError, LifespanError
 
-    manager = open_client(_asyncapi_client_plan)
-    try:
-        opened = await manager.__aenter__()
-    except (LifespanError, ConfigurationError) as error:  # it says all: the app has no traceback of its own
-        raise pytest.fail.Exception(str(error), pytrace=False) from None
-    try:
+    async with contextlib.AsyncExitStack() as ending:
+        try:
+            opened = await open_client(_asyncapi_client_plan, ending)
+        except (LifespanError, ConfigurationError) as error:  # it says all: the app has no traceback of its own
+            raise pytest.fail.Exception(str(error), pytrace=False) from None
         yield opened
-    finally:
-        await manager.__aexit__(None, None, None)
 
 
 @public_fixture

@@ -20,15 +20,17 @@ from pytest_asyncapi.wire.patches import Patches
 
 _closed: WeakSet[Any] = WeakSet()
 _changing: set[int] = set()  # the watches whose app starts up or shuts down now
-_installed: set[int] = set()
-_patches = Patches()
+_patches: list[
+    Patches
+] = []  # made once, and left in: to replace the methods for each test costs a tenth of a small one
 
 
 class ClosingWatch:
     """Remembers the clients of httpx and httpx2 that one app closes while it starts up and shuts down.
 
-    Each start-up unopens what the watches have remembered. The methods of the clients are replaced from start-up on,
-    since `async with client:` around the lifespan's `yield` looks its `__aexit__` up when it is entered.
+    Each start-up unopens what the watches have remembered. The methods of the clients are replaced from the first
+    start-up on, since `async with client:` around the lifespan's `yield` looks its `__aexit__` up when it is entered.
+    Unless an app starts up or shuts down, the replacements only call the originals.
     """
 
     def start(self) -> None:
@@ -37,10 +39,10 @@ class ClosingWatch:
             client = _closed.pop()
             if client.is_closed:
                 client._state = type(client._state).UNOPENED
-        if not _installed:
+        if not _patches:
+            _patches.append(Patches())
             for name in ("httpx", "httpx2"):
-                _patches.when_imported(name, _replace_methods)
-        _installed.add(id(self))
+                _patches[0].when_imported(name, _replace_methods)
 
     @contextmanager
     def changing(self) -> Iterator[None]:
@@ -51,17 +53,11 @@ class ClosingWatch:
         finally:
             _changing.discard(id(self))
 
-    def end(self) -> None:
-        """After the app has shut down, or failed."""
-        _installed.discard(id(self))
-        if not _installed:
-            _patches.undo()
-
 
 def _replace_methods(library: Any) -> None:
     for owner, names in ((library.AsyncClient, ("aclose", "__aexit__")), (library.Client, ("close", "__exit__"))):
         for name in names:
-            _patches.replace(owner, name, _remembering)
+            _patches[0].replace(owner, name, _remembering)
 
 
 def _remembering(original: Any) -> Any:
