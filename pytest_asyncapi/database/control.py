@@ -246,7 +246,10 @@ class Database:
                 await session.close()
         finally:
             await self._stack.aclose()
+        told = self._sandbox.warnings if self._sandbox is not None else []  # when it happened
         for text in self.warnings:
+            if text in told:
+                continue
             warnings.warn(text, SandboxWarning, stacklevel=2)
 
     @asynccontextmanager

@@ -42,15 +42,17 @@ class Opening:
     def __init__(self, wishes: Wishes) -> None:
         self.wishes = wishes
         self._run: RunDirectory | None = None
+        self._failed = False
         self._opened: dict[str, int] = {}  # how many of each dialect
 
     def open(self, key: Key, tables: Any, *, own_schema: bool) -> Store:
         """The database `key`, with these tables. `own_schema`: others of its dialect have other tables."""
-        self._run = self._run or RunDirectory(memory_base(), self.wishes.run)
+        self._run = self._run or RunDirectory(memory_base(run=self.wishes.run), self.wishes.run)
         tag = hashlib.sha256(key.label.encode()).hexdigest()[:4] if own_schema and key.label else ""
         note = self._run.path / f"{OPENING_NOTE}-{key.dialect}{tag}"
         with self._run.locked():
             if note.exists():
+                self._failed = True
                 worker, _, gist = note.read_text(encoding="utf-8").partition("\n")
                 raise told_before(gist, worker)
             try:
@@ -63,15 +65,19 @@ class Opening:
                 )
             except Exception as error:
                 if not isinstance(error, ServerError):  # which says itself what it has noted
+                    self._failed = True
                     note.write_text(f"{self.wishes.worker}\n{gist_of(error)}", encoding="utf-8")
                 raise
             self._opened[key.dialect] = number + 1
             return store
 
     def close(self) -> None:
-        """All stores have been closed."""
+        """All stores have been closed.
+
+        A worker leaves the note of a failure for those that have not begun yet; the next run removes it.
+        """
         if self._run is not None:
-            self._run.leave()
+            self._run.leave(remove=not self._failed or self.wishes.worker == "main")
 
     def _sqlite(self, key: Key, tables: schema.Schema, tag: str, number: int) -> Store:
         from pytest_asyncapi.database.sqlite import SQLiteStore

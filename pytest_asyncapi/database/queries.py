@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from pytest_asyncapi.database.interception import Hooks
 
-_LITERALS = re.compile(r"'(?:[^']|'')*'|\b\d+(?:\.\d+)?\b")
+_LITERALS = re.compile(r"'(?:[^']|'')*'|(?<![\w$])\d+(?:\.\d+)?\b")
 _LISTS = re.compile(r"\((?:\s*(?:%\(\w+\)s|\$\d+(?:::\w+)?|\?|:\w+)\s*,?)+\)")
 _COUNTED = {Kind.READ, Kind.WRITE}
 _SQL_LIMIT = 200

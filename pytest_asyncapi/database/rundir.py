@@ -50,9 +50,16 @@ def disk_base(kind: str = "") -> Path:
     return _base(temporary, kind)
 
 
-def memory_base(kind: str = "", room: int = ROOM_NEEDED) -> Path:
-    """The same in memory (`/dev/shm`), where there is such a file system with enough room; else on disk."""
+def memory_base(kind: str = "", room: int = ROOM_NEEDED, run: str = "") -> Path:
+    """The same in memory (`/dev/shm`), where there is such a file system with enough room; else on disk.
+
+    Where a process of `run` has been before us is the right place, though the room may be another by now.
+    """
     with contextlib.suppress(OSError):
+        if run and (_path("/dev/shm", kind) / run).exists():
+            return _base("/dev/shm", kind)
+        if run and (disk_base(kind) / run).exists():
+            return disk_base(kind)
         if shutil.disk_usage("/dev/shm").free > room and os.access("/dev/shm", os.W_OK):
             return _base("/dev/shm", kind)
     return disk_base(kind)
@@ -71,9 +78,14 @@ def cache_base() -> Path:
     return Path(home) / "pytest-asyncapi"
 
 
+def _path(parent: str, kind: str) -> Path:
+    uid = os.geteuid() if hasattr(os, "geteuid") else 0
+    return Path(parent) / f"pytest-asyncapi-{kind and kind + '-'}{uid}"
+
+
 def _base(parent: str, kind: str) -> Path:
     uid = os.geteuid() if hasattr(os, "geteuid") else 0
-    base = Path(parent) / f"pytest-asyncapi-{kind and kind + '-'}{uid}"
+    base = _path(parent, kind)
     base.mkdir(mode=0o711, exist_ok=True)
     status = base.lstat()
     if hasattr(os, "geteuid") and (

