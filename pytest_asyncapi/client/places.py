@@ -10,7 +10,7 @@ import linecache
 import os
 import sys
 from collections.abc import Iterable, Iterator
-from types import FrameType
+from types import BuiltinMethodType, FrameType
 from typing import Any
 
 _OURS = os.path.dirname(__file__) + os.sep
@@ -54,7 +54,7 @@ def where(*tasks: asyncio.Task[Any], threads: Iterable[FrameType] = (), limit: i
 def threads_with(variable: contextvars.ContextVar[Any], value: object) -> list[FrameType]:
     """The innermost frames of the threads that run something in a context in which the variable is that object.
 
-    That of `asyncio.to_thread()`, of anyio's threads (a `def` endpoint of FastAPI) and of asgiref's `sync_to_async()`.
+    Those of `asyncio.to_thread()`, of anyio (a `def` endpoint of FastAPI), of asgiref's `sync_to_async()`, of Quart.
     """
     return [frame for frame in sys._current_frames().values() if _runs_in_context(frame, variable, value)]
 
@@ -72,7 +72,9 @@ def _runs_in_context(frame: FrameType | None, variable: contextvars.ContextVar[A
 
 def _context_of(value: object) -> contextvars.Context | None:
     if isinstance(value, functools.partial):  # asyncio.to_thread: partial(context.run, function, ...)
-        value = getattr(value.func, "__self__", None)
+        value = value.func
+    if isinstance(value, BuiltinMethodType):  # Quart: run_in_executor(None, context.run, function)
+        value = value.__self__
     return value if isinstance(value, contextvars.Context) else None
 
 

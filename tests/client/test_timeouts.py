@@ -1,6 +1,7 @@
 """The time-outs of the client are the library's own, say where the app waits, and keep still under a debugger."""
 
 import asyncio
+import contextvars
 import re
 import sys
 import time
@@ -266,10 +267,14 @@ async def test_the_line_in_a_thread(connect):
     async def thread():
         await asyncio.to_thread(wait)
 
+    @app.get("/executor")
+    async def executor():
+        await asyncio.get_running_loop().run_in_executor(None, contextvars.copy_context().run, wait)
+
     client = await connect(app, timeout=0.2)
     await client.get("/quick", timeout=30)
 
-    for path in ("/def", "/stream", "/thread"):
+    for path in ("/def", "/stream", "/thread", "/executor"):
         with pytest.raises(client.module.ReadTimeout) as raised:
             await client.get(path, extensions={"asyncapi": {"disconnect_grace": 0.01}})
         assert re.search(r"^  .*:\d+ in wait: time.sleep\(0.6\)$", str(raised.value), re.MULTILINE), raised.value
