@@ -66,7 +66,7 @@ class ShiftedTime(types.ModuleType):
         self.offset = 0.0
 
     def time(self) -> float:
-        return time.time() + self.offset + state.ahead()
+        return state.wall() + self.offset
 
     def __getattr__(self, name: str) -> Any:
         return getattr(time, name)

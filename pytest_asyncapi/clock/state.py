@@ -1,7 +1,8 @@
-"""How far the virtual clock of the running test is ahead of the wall clock; nothing is imported to know it."""
+"""What the virtual clock of the running test makes of the wall clock; nothing is imported to know it."""
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -10,9 +11,13 @@ if TYPE_CHECKING:
 active: list[VirtualClock] = []
 
 
-def ahead() -> float:
-    """Seconds that virtual clocks have jumped over and that `time.time()` does not show: 0.0 without a clock."""
-    return active[-1].ahead if active else 0.0
+def wall() -> float:
+    """The time of day as the virtual clock has it; `time.time()` without one.
+
+    Real time that passes between jumps is none: how long a test takes does not count.
+    """
+    found = active[-1].wall if active else None
+    return time.time() if found is None else found
 
 
 def jumped() -> float:

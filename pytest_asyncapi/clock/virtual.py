@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 import math
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import count
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 Mode = Literal["jump", "frozen", "running"]
 
+LATE = 2e-6  # seconds of the wall clock after each jump
 MOMENT = 0.0005  # real seconds in which a thread that was given work comes to its first line
 SLICE = 0.005  # real seconds between two looks at what can only be looked at
 RESOLUTION = 1e-9  # of the loops' clock: asyncio runs what is due before this has passed
@@ -64,9 +66,10 @@ class VirtualClock:
         self._wall: WallClock | None = None
         self._loop: asyncio.SelectorEventLoop | None = None
         self._select: Any = None
-        self._now = self._started = 0.0
+        self._now = self._started = self._wall_started = 0.0
         self._ticking_since: float | None = None  # real time counts since then
         self._jumped = 0.0
+        self._jumps = 0
         self._goals: list[tuple[float, int, asyncio.Future[None]]] = []
         self._order = count()
         self._spins = 0
@@ -118,9 +121,12 @@ class VirtualClock:
         return self._jumped
 
     @property
-    def ahead(self) -> float:
-        """Seconds that were jumped over and that `time.time()` does not show."""
-        return self._jumped - (self._wall.moved if self._wall is not None else 0.0)
+    def wall(self) -> float | None:
+        """What `time.time()` would be if it followed this clock; None: it does.
+
+        Whoever wakes does so a little after its timer was due: what has a time to live of that length is over then.
+        """
+        return None if self._wall is not None else self._wall_started + self.elapsed + self._jumps * LATE
 
     def __repr__(self) -> str:
         return f"<VirtualClock mode={self._mode} elapsed={self.elapsed:g}>"
@@ -141,7 +147,9 @@ class VirtualClock:
 
             self._wall = WallClock(self._wall_wanted)
         self._now = self._started = loop.time()
+        self._wall_started = time.time()
         self._jumped = 0.0
+        self._jumps = 0
         self._select = selector.select
         self._sockets = Sockets(loop)
         self._threads = Threads()
@@ -195,6 +203,7 @@ class VirtualClock:
         if self._now + RESOLUTION == self._now:  # beyond half a year: asyncio would not find what is due just now
             self._now = math.nextafter(self._now, math.inf)
         self._jumped += seconds
+        self._jumps += 1
         if self._wall is not None:
             self._wall.move(seconds)
 

@@ -20,6 +20,17 @@ async def test_redis_ttls(virtual_clock, redis_cache):
     assert await redis_cache.get("a") is None
 
 
+async def test_redis_ttls_do_not_count_what_the_test_itself_takes(virtual_clock, redis_cache):
+    await redis_cache.set("a", 1, ex=60)
+    time.sleep(0.01)  # as on a slow machine
+
+    assert await redis_cache.pttl("a") == 60_000
+    await asyncio.sleep(59.999)
+    assert await redis_cache.get("a") == b"1"
+    await asyncio.sleep(0.001)
+    assert await redis_cache.get("a") is None
+
+
 @pytest.mark.redis_cache(engine="server")
 async def test_redis_ttls_of_a_real_server(virtual_clock, redis_cache):
     await redis_cache.set("a", 1, ex=60)
