@@ -59,9 +59,11 @@ async def test_users_that_the_test_sets_up_count(redis_cache, connect, protocol)
 
 @pytest.mark.parametrize("protocol", [2, 3])
 async def test_both_protocols_and_both_parsers(redis_cache, connect, protocol, parser):
-    client = connect(protocol=protocol, parser_class=parser(protocol), decode_responses=True)
-    if protocol == 3 and redis.__version__.startswith("5."):
-        pytest.skip("redis-py 5 gives no RESP3 messages to get_message(), from any server, by both of its parsers")
+    kind = parser(protocol)
+    client = connect(protocol=protocol, parser_class=kind, decode_responses=True)
+    version = redis.__version__
+    if protocol == 3 and (version.startswith("5.0") or (version.startswith("5.") and "RESP3" in kind.__name__)):
+        pytest.skip("redis-py 5.0, and 5's parser in Python, give no RESP3 messages to get_message(), from any server")
     await client.hset("h", mapping={"a": 1})
     await client.zadd("z", {"a": 1.5})
 
