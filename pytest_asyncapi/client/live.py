@@ -22,7 +22,7 @@ from pytest_asyncapi.client.exchange import Exchange
 from pytest_asyncapi.client.http import HTTPExchange
 from pytest_asyncapi.client.response import response_class
 from pytest_asyncapi.client.transport import TransportBase
-from pytest_asyncapi.client.waiting import debugger_attached, shielded, wait_for
+from pytest_asyncapi.client.waiting import debugger_attached, next_step, shielded, wait_for
 from pytest_asyncapi.client.websocket import Channel, WebSocketExchange
 from pytest_asyncapi.errors import ConfigurationError, ProtocolError, TruncatedResponse
 
@@ -169,6 +169,10 @@ class LiveExchange(_Served, HTTPExchange):
         self._chunks.clear()
         if message["type"].startswith("http.response.") and message["type"] != "http.response.debug":
             await self._wire_send(message)
+            if not self.complete:
+                await (
+                    next_step
+                )  # an app without an `await` of its own fills megabytes of sockets before its reader runs
         if self.complete and held is not None:
             await held
 

@@ -19,6 +19,7 @@ import json
 import pytest
 
 EVENTS = []
+PACE = {"seconds": 0.001}  # between two ticks; None is no `await` at all
 
 
 class Boom(Exception):
@@ -35,7 +36,8 @@ async def ticks():
     try:
         while True:
             yield b"tick\n"
-            await asyncio.sleep(0.001)
+            if PACE["seconds"] is not None:
+                await asyncio.sleep(PACE["seconds"])
     finally:
         EVENTS.append("stopped")
 
@@ -385,8 +387,10 @@ async def test_a_stream(client):
     assert (await client.get("/stream")).text == "part 0\npart 1\npart 2\n"
 
 
-async def test_an_endless_stream(client, no_tasks_left):
-    """It is read, left early, and stops."""
+@pytest.mark.parametrize("pace", [0.001, None])
+async def test_an_endless_stream(client, no_tasks_left, monkeypatch, pace):
+    """It is read, left early, and stops, whether it waits then or stands at its `yield`."""
+    monkeypatch.setitem(PACE, "seconds", pace)
     async with client.stream("GET", "/endless") as response:
         lines = response.aiter_lines()
         assert [await anext(lines) for _ in range(3)] == ["tick", "tick", "tick"]
@@ -394,6 +398,16 @@ async def test_an_endless_stream(client, no_tasks_left):
 
     assert "stopped" in EVENTS
     no_tasks_left()
+
+
+async def test_a_stream_that_hangs(client, monkeypatch):
+    """The time-out names the line of the generator, through whatever the framework puts around it."""
+    monkeypatch.setitem(PACE, "seconds", 3600)
+
+    with pytest.raises(client.module.ReadTimeout) as raised:
+        await client.get("/endless", timeout=0.2)
+
+    assert str(raised.value).endswith('in ticks: await asyncio.sleep(PACE["seconds"])')
 
 
 async def test_not_found(client):
