@@ -109,7 +109,9 @@ def postgres() -> Iterator[Target]:
         await app.engine.dispose()
         return target
 
-    with ThreadPoolExecutor(1) as threads:  # an async fixture may have asked for this one
+    # in a thread, since an async fixture may have asked for this one; not redirected, whoever asks first
+    with pytest.MonkeyPatch.context() as patch, ThreadPoolExecutor(1) as threads:
+        patch.setattr(hooks, "redirect", None)
         target = threads.submit(asyncio.run, fill()).result()
     yield target
     running.stop()
