@@ -178,11 +178,13 @@ def run(root: Path, database: str, tests: int, *arguments: str, **environment: s
         "SCALE_TESTS": str(tests),
         "SCALE_THOUSAND": str(min(1000, tests // 2)),
     }
+    # a worker of xdist may have called, which the run is none of
+    outside = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_XDIST")}
     begin = time.perf_counter()
     done = subprocess.run(
         [sys.executable, "-m", "pytest", *plain, *arguments],
         cwd=root,
-        env=os.environ | settings | environment,
+        env=outside | settings | environment,
         stdout=subprocess.PIPE,
         text=True,
         check=False,
