@@ -9,6 +9,7 @@ import uvicorn
 
 from pytest_asyncapi.client.async_client import client_class
 from pytest_asyncapi.client.transport import http_module
+from tests.httpx_libraries import newest
 
 PATHS = [
     *(
@@ -133,7 +134,7 @@ async def test_requests(app, scopes, library, host, root_path):
 
 async def test_a_websocket(app, scopes):
     """The scope of a websocket, with its subprotocols; the handshake's own headers have another order."""
-    make = client_class(http_module("httpx2"))
+    make = client_class(newest)
     protocols = ["chat", "superchat"]
     async with served(app, "127.0.0.1", "/api") as base_url, make(app, base_url=base_url, root_path="/api") as ours:
         async with ours.websocket_connect("/a%20b?x=1", subprotocols=protocols, headers={"x-one": "1"}):

@@ -1,10 +1,9 @@
 """The client parses each URL once; what it asks for stays what httpx asks for."""
 
-import httpx
-import httpx2
 import pytest
 
 from pytest_asyncapi.client.async_client import client_class
+from tests.httpx_libraries import LIBRARIES
 
 BASES = [
     "http://one.example",
@@ -79,18 +78,18 @@ async def test_an_absolute_url(client):
     ] * 2
 
 
-@pytest.mark.parametrize("module", [httpx, httpx2], ids=lambda each: each.__name__)
+@LIBRARIES
 @pytest.mark.parametrize("base", BASES)
 @pytest.mark.parametrize("url", URLS)
-def test_a_request_has_the_url_that_httpx_gives_it(module, base, url):
+def test_a_request_has_the_url_that_httpx_gives_it(library, base, url):
     def asked_of(client):
         try:
             return client.build_request("GET", url).url
-        except module.InvalidURL as error:
+        except library.InvalidURL as error:
             return str(error)
 
-    ours = client_class(module)(None, base_url=base)
-    theirs = module.AsyncClient(base_url=base)
+    ours = client_class(library)(None, base_url=base)
+    theirs = library.AsyncClient(base_url=base)
 
     assert [asked_of(ours) for _ in range(2)] == [asked_of(theirs)] * 2
     assert str(asked_of(ours)) == str(asked_of(theirs))
