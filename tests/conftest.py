@@ -57,6 +57,12 @@ if LOOP == "uvloop":
         return uvloop.EventLoopPolicy()
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_itemcollected(item: pytest.Item) -> None:
+    if "pytester" in getattr(item, "fixturenames", ()):
+        item.add_marker("whole_run")
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Tests that take minutes run where they are asked for; the virtual clock works on asyncio's own loops only."""
     left_out = [
