@@ -39,6 +39,7 @@ def imported(library: str) -> bool:
             if error.name and module.startswith(error.name):
                 raise
             # else what the module itself needs is not here: httptools for a half of uvicorn's
+    compatibility._fits.discard(library)  # the import may have had it looked up
     return True
 
 
