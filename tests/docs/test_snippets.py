@@ -15,6 +15,7 @@ from pytest_asyncapi.settings import OPTIONS
 LANGUAGES = {"console", "text", "sql", "json", "html", "diff", "yaml"}  # what is shown and not run
 
 
+@pytest.mark.whole_run
 def test_the_tests_of_a_block_pass(test_block: Any, outcomes: dict[str, list[Any]]) -> None:
     """Against the sample app, with the project's configuration."""
     found = outcomes.get(test_block.module, [])
@@ -26,6 +27,7 @@ def test_the_tests_of_a_block_pass(test_block: Any, outcomes: dict[str, list[Any
         pytest.fail("\n\n".join(texts) or f"{test_block.place}: no test of this block was run", pytrace=False)
 
 
+@pytest.mark.whole_run
 def test_the_code_of_a_page_runs(scripts: list[Any], environment: dict[str, str], tmp_path: Path) -> None:
     """The blocks without tests, in their order and in one namespace; `await` at the top level is allowed."""
     page = scripts[0].page
