@@ -63,7 +63,7 @@ def _guard_databases(config: pytest.Config) -> None:
     except pytest.UsageError:
         return  # told later
     if run.configured and run.database != "none" and not config.getoption("asyncapi_init", None):
-        importlib.import_module("pytest_asyncapi.database.guard").guard_of(config)
+        importlib.import_module("pytest_asyncapi.database.hooks").guard_of(config)
 
 
 def _complete_init(args: list[str]) -> bool:

@@ -39,8 +39,8 @@ def db_schema(request: pytest.FixtureRequest) -> Any:
 @pytest.fixture(scope="session")
 def _asyncapi_database_home(request: pytest.FixtureRequest, db_schema: Any) -> Iterator[Home]:
     from pytest_asyncapi.database import workers
-    from pytest_asyncapi.database.guard import guard_of
     from pytest_asyncapi.database.home import Home, Wishes
+    from pytest_asyncapi.database.hooks import guard_of
     from pytest_asyncapi.database.interception import hooks
 
     settings = settings_of(request.config)
@@ -92,7 +92,7 @@ def _asyncapi_database_plan(request: pytest.FixtureRequest) -> Plan | None:
         _require_library(asked)
     elif not any(name in sys.modules for name in LIBRARIES):
         return None
-    from pytest_asyncapi.database.guard import guard_of
+    from pytest_asyncapi.database.hooks import guard_of
     from pytest_asyncapi.errors import AsyncAPIError
 
     guard_of(request.config).served = True

@@ -7,11 +7,9 @@ conftest files and test modules, when there is no test database yet, and tests t
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING, Any
-
-import pytest
+from typing import TYPE_CHECKING
 
 from pytest_asyncapi.database.interception import hooks
 from pytest_asyncapi.database.targets import Address, Redirect, Target
@@ -24,10 +22,6 @@ if TYPE_CHECKING:
 __tracebackhide__ = ours
 
 LIBRARIES = ("sqlalchemy", "asyncpg", "psycopg", "aiosqlite", "psycopg2")
-HOME = "_asyncapi_database_home"
-DATABASE = "_asyncapi_database"
-
-_GUARD = pytest.StashKey["SessionRedirect"]()
 
 
 class SessionRedirect(Redirect):
@@ -37,20 +31,21 @@ class SessionRedirect(Redirect):
         super().__init__(lambda address: None)
         self.home: Home | None = None
         self.served = False  # whether the test that runs has a database
-        self._item: pytest.Item | None = None
+        self._test: str | None = None  # the one that runs
+        self._open_home: Callable[[], object] | None = None
         self._shared = 0  # fixtures of a wider scope that are being set up
         self._ending = False
 
-    # ---- what pytest does
+    # ---- what a run of tests does
 
     @contextmanager
-    def running(self, item: pytest.Item) -> Generator[None, None, None]:
-        """A test runs, from its set-up to its tear-down."""
-        self._item = item
+    def running(self, test: str, open_home: Callable[[], object] | None) -> Generator[None, None, None]:
+        """A test runs, from its set-up to its tear-down. `open_home` sets `home`; None: this test has no fixtures."""
+        self._test, self._open_home = test, open_home
         try:
             yield
         finally:
-            self._item, self.served, self._ending = None, False, False
+            self._test, self._open_home, self.served, self._ending = None, None, False, False
 
     @contextmanager
     def shared(self) -> Generator[None, None, None]:
@@ -87,12 +82,12 @@ class SessionRedirect(Redirect):
         return self.home.redirect.files if self.home is not None else set()
 
     def objection(self) -> bool:
-        shared = self._shared and hasattr(self._item, "_request")
+        shared = self._shared and self._open_home is not None
         return not (self.served or shared or (self._ending and self.home is not None))
 
     def _home(self, address: Address, where: str) -> Home:
-        item, line = self._item, f"\n  at {where}" if where else ""
-        if item is None:
+        line = f"\n  at {where}" if where else ""
+        if self._test is None:
             raise ForeignDatabase(
                 f"the app connects to {address} while no test runs (conftest.py and the tests are imported, or the run "
                 "ends), and a test session reaches no database but its own. Connect in a fixture, of scope session "
@@ -100,22 +95,17 @@ class SessionRedirect(Redirect):
             )
         if self.objection():
             raise ForeignDatabase(
-                f"the app connects to {address} in {item.name}, a test without a database. Take the fixture `client` "
+                f"the app connects to {address} in {self._test}, a test without a database. Take the fixture `client` "
                 f"or `db`; or set asyncapi_database = none, to leave the app's databases to your own fixtures.{line}"
             )
-        if self.home is None:
-            request: Any = item._request  # type: ignore[attr-defined]
-            request.getfixturevalue(HOME)
+        if self.home is None and self._open_home is not None:
+            self._open_home()
         assert self.home is not None
         return self.home
 
 
-def guard_of(config: pytest.Config) -> SessionRedirect:
-    """The guard of a run, put in place now if it is not there yet."""
-    guard = config.stash.get(_GUARD, None)
-    if guard is not None:
-        return guard
-    guard = config.stash[_GUARD] = SessionRedirect()
+def install(guard: SessionRedirect) -> Callable[[], None]:
+    """Put a guard under the drivers, those that are imported later too; the returned function takes it away."""
     before, hooks.redirect = hooks.redirect, guard
     imports = AfterImport()
 
@@ -123,7 +113,7 @@ def guard_of(config: pytest.Config) -> SessionRedirect:
         with suppress(AsyncAPIError):  # a version that is too old: told when a test needs its database
             hooks.refresh()
 
-    def disarm() -> None:
+    def uninstall() -> None:
         imports.uninstall()
         hooks.uninstall()
         hooks.redirect = before
@@ -133,20 +123,4 @@ def guard_of(config: pytest.Config) -> SessionRedirect:
     for name in LIBRARIES:
         imports.watch(name, refresh)
     imports.install()
-    config.add_cleanup(disarm)
-    return guard
-
-
-def put_first(item: pytest.Item) -> None:
-    """Open the test's database before its other function-scoped fixtures, which may use the app's engine."""
-    names = getattr(item, "fixturenames", [])
-    info: Any = getattr(item, "_fixtureinfo", None)
-    if info is None or not ("_asyncapi_client_plan" in names or DATABASE in names):
-        return
-    wide = 0
-    for name in names:
-        definitions = info.name2fixturedefs.get(name)
-        if not definitions or definitions[-1].scope == "function":
-            break
-        wide += 1
-    item.fixturenames = [*names[:wide], DATABASE, *(name for name in names[wide:] if name != DATABASE)]  # type: ignore[attr-defined]
+    return uninstall

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Generator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from pytest_asyncapi.timeline import Event
 
 SLOWEST = 5
+HOME, OWN = "_asyncapi_database_home", "_asyncapi_database"  # fixtures: the run's databases, and a test's own
+_GUARD = pytest.StashKey["SessionRedirect"]()
 BEGUN = pytest.StashKey[int]()  # how many queries its fixtures, and the app's lifespan, had made when a test began
 MISSING_TABLE = ("no such table", "UndefinedTable", "does not exist")
 
@@ -30,7 +32,10 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
     guard = _guard(item)
     if guard is None:
         return (yield)
-    with guard.running(item):
+    found: Any = item  # looked up late: a test that is run again has another request
+    with guard.running(
+        item.name, (lambda: found._request.getfixturevalue(HOME)) if hasattr(item, "_request") else None
+    ):
         return (yield)
 
 
@@ -38,9 +43,7 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """The test's database comes before the fixtures that may use the app's engine."""
     if _guard(item) is not None and any(name in sys.modules for name in LIBRARIES):
-        from pytest_asyncapi.database.guard import put_first
-
-        put_first(item)
+        _put_first(item)
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
@@ -67,9 +70,33 @@ def _guard(source: pytest.Item | pytest.FixtureRequest) -> SessionRedirect | Non
     """What keeps the run from the app's own databases; nothing does where the project wants no test database."""
     if settings_of(source.config).database == "none":
         return None
-    from pytest_asyncapi.database.guard import guard_of
-
     return guard_of(source.config)
+
+
+def guard_of(config: pytest.Config) -> SessionRedirect:
+    """The guard of a run, put in place now if it is not there yet."""
+    from pytest_asyncapi.database.guard import SessionRedirect, install
+
+    guard = config.stash.get(_GUARD, None)
+    if guard is None:
+        guard = config.stash[_GUARD] = SessionRedirect()
+        config.add_cleanup(install(guard))
+    return guard
+
+
+def _put_first(item: pytest.Item) -> None:
+    """Open the test's database before its other function-scoped fixtures, which may use the app's engine."""
+    names = getattr(item, "fixturenames", [])
+    info: Any = getattr(item, "_fixtureinfo", None)
+    if info is None or not ("_asyncapi_client_plan" in names or OWN in names):
+        return
+    wide = 0
+    for name in names:
+        definitions = info.name2fixturedefs.get(name)
+        if not definitions or definitions[-1].scope == "function":
+            break
+        wide += 1
+    item.fixturenames = [*names[:wide], OWN, *(name for name in names[wide:] if name != OWN)]  # type: ignore[attr-defined]
 
 
 @pytest.hookimpl(wrapper=True)
