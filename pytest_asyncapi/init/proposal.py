@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from pytest_asyncapi.init import apps, config, databases, libraries
-from pytest_asyncapi.init.sources import Project, shown
+from pytest_asyncapi.init.sources import FunctionDef, Project, shown
 
 Runner = Literal["asyncio", "anyio"]
 
@@ -230,30 +231,17 @@ def _test(findings: Findings, runner: Runner, *, trio: bool, neighbours: bool) -
 
 
 def _path_to_ask(findings: Findings) -> tuple[str, bool]:
-    """A path of the app, and whether it is sure to be answered by 200."""
+    """A path of the app, and whether it is sure to be answered by 200.
+
+    A handler of its own says more than the schema of the API, but it is taken only where it awaits nothing: what it
+    would wait for (a service, a database without tables) is not there in a first test.
+    """
     app = findings.app
     assert app is not None
     for node in ast.walk(app.module.tree):
-        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            continue
-        for decorator in node.decorator_list:
-            if (
-                not isinstance(decorator, ast.Call)
-                or not isinstance(decorator.func, ast.Attribute)
-                or not decorator.args
-            ):
-                continue
-            path = decorator.args[0]
-            of_app = isinstance(decorator.func.value, ast.Name) and decorator.func.value.id == app.name
-            if of_app and decorator.func.attr in ("get", "route") and isinstance(path, ast.Constant):
-                text = str(path.value)
-                if (
-                    text.startswith("/")
-                    and not set("{<:") & set(text)
-                    and not node.args.args
-                    and not decorator.keywords
-                ):
-                    return text, False
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and _stands_alone(node):
+            for path in _paths_of(app, node):
+                return path, False
     if app.framework == "FastAPI" and app.call is not None:
         given = {each.arg: each.value for each in app.call.keywords}
         if None not in given and "openapi_url" not in given:
@@ -262,6 +250,26 @@ def _path_to_ask(findings: Findings) -> tuple[str, bool]:
         if text.startswith("/"):
             return text, True
     return "/", False
+
+
+def _stands_alone(handler: FunctionDef) -> bool:
+    """Whether a handler takes no arguments and waits for nothing, as far as its source shows."""
+    names = {each.id for each in ast.walk(handler) if isinstance(each, ast.Name)}
+    waits = any(isinstance(each, ast.Await | ast.AsyncWith | ast.AsyncFor) for each in ast.walk(handler))
+    return not handler.args.args and not waits and names.isdisjoint(libraries.HTTP)
+
+
+def _paths_of(app: apps.App, handler: FunctionDef) -> Iterator[str]:
+    """The paths without parameters that the app's own decorators give a handler: `@app.get("/health")`."""
+    for each in handler.decorator_list:
+        if not isinstance(each, ast.Call) or not isinstance(each.func, ast.Attribute) or len(each.args) != 1:
+            continue
+        path, owner = each.args[0], each.func.value
+        of_app = isinstance(owner, ast.Name) and owner.id == app.name and each.func.attr in ("get", "route")
+        if of_app and not each.keywords and isinstance(path, ast.Constant):
+            text = str(path.value)
+            if text.startswith("/") and not set("{<:") & set(text):
+                yield text
 
 
 def _conftest(findings: Findings) -> str:

@@ -133,6 +133,37 @@ def test_writing_changes_nothing_that_is_there(pytester: pytest.Pytester) -> Non
     assert {path: path.read_bytes() for path in before} == before
 
 
+WEATHER = """
+from fastapi import FastAPI
+import httpx2
+http = httpx2.AsyncClient(base_url="https://weather.example.com")
+app = FastAPI()
+@app.get("/weather")
+async def weather():
+    return (await http.get("/today")).json()
+@app.get("/news")
+def news():
+    return httpx2.get("https://news.example.com").json()
+"""
+HEALTH = """
+@app.get("/health")
+async def health():
+    return {}
+"""
+
+
+@pytest.mark.parametrize(("app", "path"), [(WEATHER, "/openapi.json"), (WEATHER + HEALTH, "/health")])
+def test_the_first_test_asks_for_nothing_that_another_service_must_answer(
+    pytester: pytest.Pytester, app: str, path: str
+) -> None:
+    write(pytester.path, {"main.py": app})
+
+    run(pytester, "--asyncapi-init", "--write")
+
+    assert f'client.get("{path}")' in (pytester.path / "tests/test_first_steps.py").read_text()
+    pytester.runpytest_subprocess(*QUIET).assert_outcomes(passed=1)
+
+
 @pytest.mark.parametrize("mode", ["strict", "auto"])
 def test_the_first_test_passes_where_the_suite_has_a_client_of_its_own(pytester: pytest.Pytester, mode: str) -> None:
     """The long name is taken then; a conftest file that cannot be imported yet does not matter."""
