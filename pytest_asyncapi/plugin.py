@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import importlib
+import warnings
 from collections.abc import Generator
 from types import ModuleType
 from typing import Any
@@ -21,6 +22,7 @@ HOOKS = ("client", "database", "cache", "upstream", "network")
 
 INIT = "--asyncapi-init"
 
+_UNKNOWN_KEY = "Unknown config option: "
 _LOADED = "asyncapi-loops"
 _SHORT_NAMES = "asyncapi-short-names"
 _SHORT_NAMES_BY_CONFTEST = pytest.StashKey[bool]()
@@ -56,6 +58,13 @@ def pytest_after_initial_conftests(early_config: pytest.Config, parser: pytest.P
     flags.add_switches(early_config, parser)
 
 
+def pytest_warning_recorded(warning_message: warnings.WarningMessage) -> None:
+    """A misspelt key is an error, as a wrong value is: what pytest says of it at the end of a run is overlooked."""
+    text = str(warning_message.message)
+    if isinstance(warning_message.message, pytest.PytestConfigWarning) and text.startswith(_UNKNOWN_KEY):
+        settings.check_key(text.removeprefix(_UNKNOWN_KEY).strip())
+
+
 def _guard_databases(config: pytest.Config) -> None:
     """Keep also the import of conftest files from the app's own databases, in a project that configures us."""
     try:
@@ -86,6 +95,7 @@ def pytest_cmdline_main(config: pytest.Config) -> pytest.ExitCode | None:
 
 def pytest_configure(config: pytest.Config) -> None:
     markers.register(config)
+    settings.check_overrides(config)
     run = settings.settings_of(config)
     if run.configured or config.option.showfixtures or config.option.show_fixtures_per_test:
         _load_rooms(config)

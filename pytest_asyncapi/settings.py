@@ -23,8 +23,10 @@ from pytest_asyncapi.values import (
     boolean,
     database_choice,
     duration,
+    hosts,
     lines,
     one_of,
+    server_url,
     text,
     wall_clock,
     web_url,
@@ -69,6 +71,7 @@ class Option:
 _INI_TYPES: dict[Parser, IniType] = {
     boolean: "bool",
     lines: "linelist",
+    hosts: "linelist",
     duration: "number",
     whole_number: "number",
 }
@@ -129,7 +132,7 @@ class Settings:
     )
     database_server: str = option(
         "",
-        text,
+        server_url,
         "URL of a PostgreSQL server where databases for tests may be made",
         environment="DATABASE_URL",
     )
@@ -178,7 +181,7 @@ class Settings:
         switch=True,
         shared=True,
     )
-    allow_hosts: tuple[str, ...] = option((), lines, "hosts that tests may connect to, one a line")
+    allow_hosts: tuple[str, ...] = option((), hosts, "hosts that tests may connect to, one a line")
     upstream_strict: bool = option(True, boolean, "fail a test that sends a request which no route answers")
     upstream_assert_all_called: bool = option(True, boolean, "fail a test that leaves a route unused")
     upstream_record: str = option(
@@ -260,8 +263,11 @@ _RUN = pytest.StashKey[Settings]()
 _TEST = pytest.StashKey[Settings]()
 
 
+_PREFIX = "asyncapi_"
+
+
 def ini_key(name: str) -> str:
-    return f"asyncapi_{name}"
+    return f"{_PREFIX}{name}"
 
 
 def validate(name: str, raw: Any, place: str) -> Any:
@@ -282,7 +288,8 @@ def read(config: pytest.Config) -> Settings:
         found = _written(config, name, opt)
         if found is not None:
             raw, place = found
-            values[name] = validate(name, raw, place)
+            # a variable of the environment has other readers too, who may mean another kind of database by it
+            values[name] = raw if place == opt.environment else validate(name, raw, place)
             sources[name] = place
     run = Settings(**values, sources=sources)
     shared = [
@@ -291,6 +298,28 @@ def read(config: pytest.Config) -> Settings:
     if not shared or not run.configured:  # what is said to another plugin alone makes nobody a user of ours
         return run
     return run.replace(**dict.fromkeys(shared, True), sources={**sources, **dict.fromkeys(shared, "command line")})
+
+
+def check_overrides(config: pytest.Config) -> None:
+    """Raise pytest.UsageError for a key of ours in `-o` that there is not. (Before pytest 9.2 nothing looks.)"""
+    for each in config.getoption("override_ini", None) or ():
+        key = each.partition("=")[0]
+        if key.startswith(_PREFIX) and key.removeprefix(_PREFIX) not in OPTIONS:
+            try:
+                config.getini(key)
+            except ValueError:
+                check_key(key)
+
+
+def check_key(unknown: str) -> None:
+    """Raise pytest.UsageError for a key that nobody declared, if it has our prefix."""
+    if not unknown.startswith(_PREFIX):
+        return
+    from difflib import get_close_matches
+
+    near = get_close_matches(unknown.removeprefix(_PREFIX), OPTIONS, n=1)
+    hint = f" (did you mean {ini_key(near[0])}?)" if near else ""
+    raise pytest.UsageError(f"{unknown}: there is no such option of pytest-asyncapi{hint}")
 
 
 def _written(config: pytest.Config, name: str, opt: Option) -> tuple[Any, str] | None:

@@ -37,6 +37,18 @@ def lines(raw: Any) -> tuple[str, ...]:
     return tuple(value for value in (str(each).strip() for each in values) if value)
 
 
+def hosts(raw: Any) -> tuple[str, ...]:
+    from pytest_asyncapi.errors import ConfigurationError
+    from pytest_asyncapi.wire.hosts import Hosts
+
+    names = lines(raw)
+    try:
+        Hosts(names)
+    except ConfigurationError as error:
+        raise ValueError(str(error)) from None
+    return names
+
+
 def one_of(*valid: str) -> Parser:
     def parse(raw: Any) -> str:
         word = str(raw).strip()
@@ -95,8 +107,17 @@ def wall_clock(raw: Any) -> Any:
 
 def database_choice(raw: Any) -> str:
     word = str(raw).strip()
-    if word not in ("auto", "postgresql", "sqlite", "none") and not re.match(r"[a-z0-9+]+://?", word):
-        raise ValueError("expected one of auto, postgresql, sqlite, none, or a URL such as postgresql://localhost/")
+    if word in ("auto", "postgresql", "sqlite", "none") or re.match(r"(postgres(ql)?|sqlite)(\+\w+)?:/", word):
+        return word
+    raise ValueError(
+        "expected one of auto, postgresql, sqlite, none (the app keeps its own), or a URL such as postgresql://localhost/"
+    )
+
+
+def server_url(raw: Any) -> str:
+    word = str(raw).strip()
+    if word and not re.match(r"postgres(ql)?(\+\w+)?://", word):
+        raise ValueError("expected the URL of a PostgreSQL server, such as postgresql://postgres@localhost:5432/")
     return word
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import sys
 import threading
 from typing import TYPE_CHECKING, Any
@@ -57,15 +56,11 @@ class Home:
         self.redirect = Redirect(self.target_of, enabled=wishes.redirect, hint=hint if self._default else "")
 
     def _read_wishes(self) -> tuple[str, ...]:
+        """The dialects that `asyncapi_database` allows."""
         database = self.wishes.database
         if database == "auto":
             return DIALECTS
-        dialect = re.split(r"[+:]", database)[0].replace("postgres", "postgresql").replace("sqlql", "sql")
-        if dialect not in DIALECTS:
-            raise ConfigurationError(
-                f"asyncapi_database = {masked(database)}: the harness has databases of {' and '.join(DIALECTS)}"
-            )
-        return (dialect,)
+        return ("sqlite",) if database.startswith("sqlite") else ("postgresql",)
 
     # ---- which database
 

@@ -254,9 +254,29 @@ def test_passwords_are_masked_in_messages(run_with: Callable[..., pytest.RunResu
         ),
         (
             "asyncapi_database=mysql",
-            "asyncapi_database = 'mysql' ({}): expected one of auto, postgresql, sqlite, none, or a URL such as"
-            " postgresql://localhost/",
+            "asyncapi_database = 'mysql' ({}): expected one of auto, postgresql, sqlite, none (the app keeps its own),"
+            " or a URL such as postgresql://localhost/",
         ),
+        (
+            "asyncapi_database=mysql://ada:s3cret@db/shop",
+            "asyncapi_database = 'mysql://ada:***@db/shop' ({}): expected one of auto, postgresql, sqlite, none (the"
+            " app keeps its own), or a URL such as postgresql://localhost/",
+        ),
+        (
+            "asyncapi_database_server=localhost:5432",
+            "asyncapi_database_server = 'localhost:5432' ({}): expected the URL of a PostgreSQL server, such as"
+            " postgresql://postgres@localhost:5432/",
+        ),
+        (
+            "asyncapi_allow_hosts=https://example.com/",
+            "asyncapi_allow_hosts = ['https://example.com/'] ({}): the allowed host 'https://example.com/' is no name,"
+            " address, network or pattern; is 'example.com' meant?",
+        ),
+        (
+            "asyncapi_isolaton=commit",
+            "asyncapi_isolaton: there is no such option of pytest-asyncapi (did you mean asyncapi_isolation?)",
+        ),
+        ("asyncapi_zzz=1", "asyncapi_zzz: there is no such option of pytest-asyncapi"),
         (
             "asyncapi_live=maybe",
             "asyncapi_live ({}): expected true or false; invalid truth value 'maybe'",
@@ -276,6 +296,22 @@ def test_a_wrong_value_names_the_option_its_place_and_the_valid_values(
 
     assert errors(by_override) == ["ERROR: " + message.format("-o")]
     assert errors(by_ini) == ["ERROR: " + message.format("pytest.ini")]
+
+
+def test_a_key_of_our_prefix_may_be_another_plugins(
+    pytester: pytest.Pytester, run_with: Callable[..., pytest.RunResult]
+) -> None:
+    pytester.makeconftest("def pytest_addoption(parser):\n    parser.addini('asyncapi_theirs', 'help')\n")
+
+    assert run_with("-o", "asyncapi_theirs=1").ret == 0
+
+
+def test_the_environment_may_name_another_kind_of_database(
+    run_with: Callable[..., pytest.RunResult], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", "mysql://db/shop")
+
+    assert run_with("-o", "asyncapi_names=true").ret == 0
 
 
 @pytest.mark.parametrize(
