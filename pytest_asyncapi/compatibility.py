@@ -115,6 +115,7 @@ LIBRARIES: dict[str, Library] = {
             "sqlalchemy.pool.base": "_ConnectionRecord.get_connection _ConnectionRecord.close Pool._do_return_conn "
             "Pool()._dialect Pool()._creator Pool()._reset_on_return",
             "sqlalchemy.pool.impl": "StaticPool.connection",
+            "sqlalchemy.event.attr": "_CompoundListener._set_asyncio",
             "sqlalchemy.engine.default": "DefaultDialect.connect",
         },
     ),

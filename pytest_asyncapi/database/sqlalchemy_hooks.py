@@ -46,6 +46,10 @@ class SandboxPool(Pool):
         creator: Any = self._connect_virtual
         super().__init__(creator, dialect=origin._dialect, reset_on_return=origin._reset_on_return)
         self.__dict__["dispatch"] = origin.dispatch
+        # What listens to the first connection awaits under a lock. SQLAlchemy 2.0 gives a pool that is made anew by
+        # dispose() a thread's lock for it, and two tasks that connect at once would stop the loop for good.
+        for event in (origin.dispatch.first_connect, origin.dispatch.connect):
+            event.for_modify(origin.dispatch)._set_asyncio()
         self.origin = origin
         self.driver = str(origin._dialect.driver)  # type: ignore[union-attr]
         self.transparent = transparent

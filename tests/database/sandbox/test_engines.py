@@ -81,6 +81,18 @@ async def test_dispose_in_the_lifespan(app):
         await app.create()  # its database went with its engine, as it does without a sandbox
 
 
+async def test_first_connections_at_once_after_dispose(app):
+    """What each new connection is set up with awaits, under a lock that must be no thread's: SQLAlchemy 2.0.22."""
+    async with Links() as links:
+        for _ in range(2):
+            async with RollbackSandbox(hooks, links):
+                await asyncio.gather(*(app.request(f"user {number}") for number in range(5)))
+                assert len(await app.emails()) == 5
+                await app.engine.dispose()
+    if app.name == "memory":
+        await app.create()
+
+
 async def test_memory_database_outlives_a_sandbox_in_which_it_was_disposed_of_and_used(app):
     if app.name != "memory":
         pytest.skip(":memory: only")
