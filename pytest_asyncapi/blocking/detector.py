@@ -231,7 +231,7 @@ class Detector:
             list(slot.looks) if slot.looked_at == start else [],
             [took for when, took in slot.collections if when > start],
             slot.collected if slot.collected_at == start else 0,
-            slot.scope[1] if slot.scope is not None and slot.scope[0] >= start else None,
+            slot.scope[1] if slot.scope is not None and slot.scope[0] == start else None,
             slot.name,
             Rules(watchdog.tick, int(sys.getswitchinterval() * 1e9), slot.kernel.has_counters),
         )

@@ -77,7 +77,7 @@ class Slot:
         self.looked_at = 0  # the start of the slice that the looks belong to
         self.collections: list[tuple[int, int]] = []  # (when it ended, its CPU time)
         self.collected = self.collected_at = 0  # how many, in the slice that began then
-        self.scope: tuple[int, Any] | None = None  # the last request that began in this thread, and when
+        self.scope: tuple[int, Any] | None = None  # the last request of this thread, and the start of its slice
         self.named: list[Any] = []  # the named calls of the slice that began at `named_at`
         self.named_at = 0
         self.paused = 0  # when a debugger last had this thread
@@ -165,7 +165,7 @@ class Slices:
             if mine is not slot:
                 slot = loop._asyncapi_slot = mine
             queued, switches = slot.kernel.counters()
-            slot.base = Point(start, thread_time(), queued, switches, watchdog.switches())
+            slot.base = Point(start, thread_time(), queued, switches, watchdog.rested)
             slot.push_at = 0 if slot.closed else start + push_every
             slot.deadline = start + lead
             if slot.timer is not None:
