@@ -1,12 +1,21 @@
 """A project with a database, for the tests that run pytest in it."""
 
+import contextlib
+import importlib
+import json
 import os
+import pkgutil
+import subprocess
+import sys
+import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import asyncpg  # noqa: F401 - pytester forgets what a test imports, and these two do not bear to be imported again
 import pytest
 import sqlalchemy.ext.asyncio  # noqa: F401
 
+import pytest_asyncapi.database
 from pytest_asyncapi.database import admin, binaries, server
 from pytest_asyncapi.database.admin import Admin
 from pytest_asyncapi.database.server import Server
@@ -66,22 +75,90 @@ def few_plugins(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
 
 
+@pytest.fixture(scope="session")
+def _each_library_once() -> None:
+    """Here the runs of pytester are processes of their own: what this one uses of the drivers is enough."""
+    for module in pkgutil.walk_packages(pytest_asyncapi.database.__path__, "pytest_asyncapi.database."):
+        with contextlib.suppress(ImportError):
+            importlib.import_module(module.name)
+
+
+class Forks:
+    """Runs pytest as `pytester.runpytest_subprocess` does, but spares each run most of its imports (forks.py)."""
+
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, str(Path(__file__).with_name("forks.py"))],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert self._ask() == "ready"
+
+    def run(self, pytester: pytest.Pytester, *arguments: str) -> pytest.RunResult:
+        stdout, stderr = pytester.path / "stdout", pytester.path / "stderr"
+        began = time.perf_counter()
+        code = self._ask(
+            arguments=[f"--basetemp={pytester.path / 'basetemp'}", "-Wignore:Module already imported", *arguments],
+            directory=str(pytester.path),
+            environment={**os.environ, "PYTHONPATH": str(pytester.path), "HOME": str(pytester.path)},
+            stdout=str(stdout),
+            stderr=str(stderr),
+        )
+        told = [path.read_text(encoding="utf-8", errors="replace") for path in (stdout, stderr)]
+        print(told[0], told[1], sep="\n")
+        return pytest.RunResult(
+            int(code), told[0].splitlines(), told[1].splitlines(), duration=time.perf_counter() - began
+        )
+
+    def _ask(self, **request: object) -> str:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        if request:
+            self._process.stdin.write(json.dumps(request) + "\n")
+            self._process.stdin.flush()
+        return self._process.stdout.readline().strip()
+
+    def close(self) -> None:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.close()
+        self._process.wait()
+        self._process.stdout.close()
+
+
+@pytest.fixture(scope="session")
+def forks() -> Iterator[Forks]:
+    started = Forks()
+    yield started
+    started.close()
+
+
 @pytest.fixture
-def shop(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Callable[..., pytest.RunResult]:
-    """Runs tests in a small project whose engine speaks the named dialect and driver."""
+def shop(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, forks: Forks, request: pytest.FixtureRequest
+) -> Callable[..., pytest.RunResult]:
+    """Runs tests in a small project whose engine speaks the named dialect and driver.
+
+    On PostgreSQL they are given a server that runs already, unless the test names another or says `own_server`.
+    """
     for name in list(os.environ):
         if name.startswith("PYTEST_XDIST") or name in {"DATABASE_URL", "PYTEST_ADDOPTS"}:
             monkeypatch.delenv(name)
 
-    def run(kind: str, tests: str, *options: str, **files: str) -> pytest.RunResult:
-        monkeypatch.setenv("SHOP_URL", URLS.get(kind, kind))
+    def run(kind: str, tests: str, *options: str, own_server: bool = False, **files: str) -> pytest.RunResult:
+        url = URLS.get(kind, kind)
+        monkeypatch.setenv("SHOP_URL", url)
+        if url.startswith("postgresql") and not own_server and "DATABASE_URL" not in os.environ:
+            target = request.getfixturevalue("running").target
+            monkeypatch.setenv("DATABASE_URL", f"postgresql://postgres@/?host={target.host}&port={target.port}")
         pytester.makepyfile(shop=SHOP)
         if not (pytester.path / "pytest.ini").exists():
             pytester.makefile(".ini", pytest=INI)
         pytester.makepyfile(
             test_shop="import asyncio, pytest, shop\nfrom sqlalchemy import select, text\n" + tests, **files
         )
-        return pytester.runpytest_subprocess("-q", *options)
+        return forks.run(pytester, "-q", *options)
 
     return run
 

@@ -133,7 +133,7 @@ def test_reuse_db_works_without_a_server_of_ones_own(shop, pytester, monkeypatch
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
 
     for _ in range(2):
-        shop("asyncpg", ONE, "--reuse-db", conftest=SCHEMA).assert_outcomes(passed=1)
+        shop("asyncpg", ONE, "--reuse-db", own_server=True, conftest=SCHEMA).assert_outcomes(passed=1)
         kept = list(tmp_path.glob("pytest-asyncapi/kept-*"))
         deadline = time.monotonic() + 10
         while not kept and time.monotonic() < deadline:
@@ -141,7 +141,7 @@ def test_reuse_db_works_without_a_server_of_ones_own(shop, pytester, monkeypatch
             kept = list(tmp_path.glob("pytest-asyncapi/kept-*"))
 
     assert built(pytester) == 1
-    shop("asyncpg", ONE, conftest=SCHEMA).assert_outcomes(passed=1)
+    shop("asyncpg", ONE, own_server=True, conftest=SCHEMA).assert_outcomes(passed=1)
     assert built(pytester) == 2  # without the flag every run builds
 
 
