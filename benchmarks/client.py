@@ -69,13 +69,14 @@ async def hundred_megabytes(scope: Any, receive: Any, send: Any) -> None:
     await send({"type": "http.response.body"})
 
 
-ENDPOINTS = {  # the path, how often, and whether each request has a URL of its own
-    "a trivial endpoint": ("/", 100, False),
-    "the same, each at a URL of its own": ("/", 100, True),
-    "1 MB in one piece": ("/large", 30, False),
-    "a stream of 16 chunks": ("/chunks", 30, False),
-    "a stream of 16 chunks, each awaited for": ("/paced", 30, False),
+ENDPOINTS = {  # the path, and whether each request has a URL of its own
+    "a trivial endpoint": ("/", False),
+    "the same, each at a URL of its own": ("/", True),
+    "1 MB in one piece": ("/large", False),
+    "a stream of 16 chunks": ("/chunks", False),
+    "a stream of 16 chunks, each awaited for": ("/paced", False),
 }
+REQUESTS = 100  # of one turn
 
 
 CLIENTS: dict[str, Callable[[], Any]] = {
@@ -92,7 +93,7 @@ ROUNDS = 6  # of each process and endpoint
 
 
 def _serve(orders: Any, name: str) -> None:
-    """A process with one client: `path, count, apart` are its orders, CPU seconds its answers."""
+    """A process with one client: `path, apart` are its orders, CPU seconds its answers."""
     loop = asyncio.new_event_loop()
 
     async def requests(client: Any, urls: list[str]) -> None:
@@ -107,9 +108,9 @@ def _serve(orders: Any, name: str) -> None:
         loop.run_until_complete(client.__aenter__())
     turn = 0
     while (order := orders.recv()) is not None:
-        path, count, apart = order
+        path, apart = order
         turn += 1
-        urls = [f"{path}?n={turn}.{n}" if apart else path for n in range(count)]
+        urls = [f"{path}?n={turn}.{n}" if apart else path for n in range(REQUESTS)]
         gc.collect()
         begin = time.process_time()
         if name == SYNC:

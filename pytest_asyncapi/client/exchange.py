@@ -17,6 +17,7 @@ from pytest_asyncapi.client.waiting import (
     debugged,
     end_task,
     expire,
+    next_step,
     shielded,
     wake,
 )
@@ -26,6 +27,7 @@ from pytest_asyncapi.timeline import now
 if TYPE_CHECKING:
     from pytest_asyncapi.client.generators import Generators
 
+_TURNS = 100  # of the event loop: on a busy machine the grace may be over before a server has read that the client left
 _GONE = ("ClientDisconnect", "WebSocketDisconnect")  # how frameworks say that the client has left
 
 
@@ -174,6 +176,10 @@ class Exchange:
         if not self.done:
             with shielded():
                 await asyncio.wait({task}, timeout=self.options.disconnect_grace)
+                for _ in range(_TURNS):
+                    if task.done():
+                        break
+                    await next_step
                 self.ended_by_us = self.ended_by_us or not task.done()
                 if not await end_task(task, timeout=1.0):
                     warnings.warn(

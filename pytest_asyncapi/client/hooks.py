@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
 
@@ -53,6 +54,12 @@ def pytest_runtest_makereport(
     if report.when == "teardown" and RECORDER in item.stash:
         del item.stash[RECORDER]  # pytest keeps the items, with all that hangs on them, until the end of the run
     return report
+
+
+def pytest_leave_pdb() -> None:
+    waiting = sys.modules.get("pytest_asyncapi.client.waiting")
+    if waiting is not None:  # else no client waits
+        waiting.leave_prompt()
 
 
 def _wants_all_frames(config: pytest.Config) -> bool:

@@ -38,6 +38,7 @@ class HTTPExchange(Exchange):
     trailers: Headers
     early_hints: list[bytes] | None = None
     debug: Any = None
+    late = False  # a `drain()` has told that the work after the response goes on
     _body_at = 0
     _body_wanted = False  # the app waits for a chunk of a streamed request
     _upload: collections.deque[tuple[bytes, bool]] | None = None  # parts of a streamed request, for the app
@@ -125,6 +126,7 @@ class HTTPExchange(Exchange):
                 if self.disconnected:
                     await next_step
                     return
+                chunks = self._chunks
                 if chunk and not self._bodiless:
                     before = self._sent
                     self._sent = sent = before + len(chunk)
@@ -132,14 +134,14 @@ class HTTPExchange(Exchange):
                         raise too_long(sent, self._declared, self.status)
                     if before < PREVIEW:
                         self.preview += chunk[:PREVIEW]
-                    self._chunks.append(chunk)
+                    chunks.append(chunk)
                 if not message.get("more_body", False):
                     await self._end_body()
                 elif not self._collecting:
                     await self._back_pressure()
                 else:
                     self._moved = self.loop.time()
-                    if not len(self._chunks) % 64:
+                    if not len(chunks) & 63:
                         await next_step  # so that an endless `while True: await send(...)` does not hold the loop
             elif kind == "http.response.start":
                 self._take_start(message)
@@ -289,7 +291,9 @@ class HTTPExchange(Exchange):
             wake(self._drained)
             await self._until_over()
         chunks = self._chunks
-        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        content = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        chunks.clear()  # the report of a failing test keeps the exchange, and needs its `preview` only
+        return content
 
     async def _until_over(self) -> None:
         """Wait for the end of the body; in the mode `wait` for the app's end, which saves a change of tasks."""

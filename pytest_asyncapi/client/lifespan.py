@@ -12,6 +12,7 @@ from pytest_asyncapi.client.exchange import describe
 from pytest_asyncapi.client.places import tasks_with, threads_with, where
 from pytest_asyncapi.client.reopening import ClosingWatch
 from pytest_asyncapi.client.waiting import end_task, shielded, wait_for, wake
+from pytest_asyncapi.client.workers import Workers
 from pytest_asyncapi.errors import AppCancelled, LifespanError, ProtocolError, WrongLoopError
 
 LIFESPAN_SPEC = "2.0"
@@ -64,7 +65,7 @@ class Lifespan:
         self._phase = "new"
         self._message = ""
         self._exit: SystemExit | None = None
-        self._workers: list[asyncio.Task[Any]] = []  # that the start-up has left running
+        self._workers = Workers(_current, self)
         self._death: BaseException | None = None  # of one of them
         self._death_seen = False
         self._waiter: asyncio.Future[None] | None = None
@@ -101,8 +102,6 @@ class Lifespan:
         kind = kind_of(message)
         if kind not in _EXPECTED.get(self._phase, ()):
             raise ProtocolError(f"{kind!r} was sent while the lifespan is {self._phase}")
-        if self._phase == "starting":
-            self._workers = tasks_with(_current, self, self.task)
         self._phase = _NEXT[kind]
         self._message = str(message.get("message") or "")
         wake(self._waiter)
@@ -120,12 +119,15 @@ class Lifespan:
         context = contextvars.Context() if self.shared else contextvars.copy_context()
         self.task = self.loop.create_task(self._run(), name="asgi lifespan", context=context)
         self.task.add_done_callback(self._ended)
+        self._workers.start(self.loop)
         try:
             with self._watch.changing():
                 await self._wait("start-up", self.startup_timeout)
         except asyncio.CancelledError:
             await self._end()
             raise
+        finally:
+            self._workers.stop()
         if self._phase == "running":
             self.supported = True
         elif self._phase == "failed":
@@ -160,17 +162,14 @@ class Lifespan:
             )
         if self.supported and (self._phase == "failed" or (self.task is not None and self.task.done())):
             raise self._died()
-        if self._workers:
+        if self._workers.made:
             self._look_after_workers()
         if self._death is not None:
             raise self._worker_died(self._death)
 
     def _look_after_workers(self) -> None:
-        """Find the tasks that the start-up has left running and that have failed without the app's notice."""
-        for worker in [each for each in self._workers if each.done()]:
-            self._workers.remove(worker)
-            if not worker.cancelled() and getattr(worker, "_log_traceback", True):  # else the app has its exception
-                self._death = self._death or worker.exception()
+        """Find the tasks that the start-up has made and that have failed without the app's notice."""
+        self._death = self._death or self._workers.death()
 
     def _worker_died(self, death: BaseException) -> LifespanError:
         self._death_seen = True

@@ -146,6 +146,10 @@ class LiveExchange(_Served, HTTPExchange):
 
     response: Any = None  # the library's
 
+    def cut(self) -> bool:
+        """Whether the body has ended after a part of it: that shows at the next part, however late its reader is."""
+        return self._sent > 0 and not self.complete
+
     async def receive(self) -> Message:
         message = await self._wire_receive()
         if message["type"] == "http.disconnect" and not self.complete:
@@ -220,7 +224,7 @@ class LiveTransportBase(TransportBase):
         exchange = LiveExchange(self.app, scope, b"", options, timeouts.get("read"), collect=True)
         response = exchange.response = await self.send_over(exchange, request)
         try:
-            if exchange.done:
+            if exchange.done and not exchange.cut():
                 exchange.judge_start()
         except BaseException:
             await response.aclose()

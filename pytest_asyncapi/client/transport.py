@@ -222,8 +222,12 @@ class TransportBase:
         for exchange in list(self.open):
             if isinstance(exchange, HTTPExchange) and exchange.complete and not exchange.done:
                 exchange.release()
-                while not exchange.done:
-                    await exchange.wait(limit, _AFTER)
+                try:
+                    while not exchange.done:
+                        await exchange.wait(limit, _AFTER)
+                except AppTimeout:
+                    exchange.late = True
+                    raise
         self._forget_and_raise()
 
     async def aclose(self) -> None:
@@ -249,7 +253,7 @@ class TransportBase:
         if isinstance(exchange, WebSocketExchange):
             await exchange.close(1001)
         elif isinstance(exchange, HTTPExchange):
-            if exchange.complete and exchange.options.background != "wait":
+            if exchange.complete and exchange.options.background != "wait" and not exchange.late:
                 exchange.release()
                 try:
                     while not exchange.done:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sys
+import time
 from collections.abc import Generator
 from typing import Any
 
 _STOPPED = 1.0  # seconds by which a timer is late when the event loop stood still
+_PROMPTS = {"ipdb", "pudb"}  # debuggers of which pytest does not hear
+_prompt_left: float | None = None  # when pdb's prompt was left, by time.monotonic()
 _DEBUGGERS = {"bdb", "pdb", "pydevd", "debugpy", "_pydevd_bundle", "pydevd_frame_evaluator"}
 
 
@@ -70,14 +73,27 @@ def shielded() -> contextlib.AbstractContextManager[Any]:
     return scope
 
 
-def debugged(timer: asyncio.TimerHandle | None) -> bool:
+def leave_prompt() -> None:
+    """Remember that somebody has just let the process go on from pdb's prompt."""
+    global _prompt_left
+    _prompt_left = time.monotonic()
+
+
+def debugged(timer: asyncio.Handle | None) -> bool:
     """Whether a timer that has expired should not count: somebody steps through this process, or has just done so.
 
-    pdb takes its trace function away when it goes on; what it leaves is a timer that comes much too late.
+    pdb takes its trace function away when it goes on. What counts is whether its prompt was left after the time had
+    run out, not how late the timer is: an app that blocks the event loop delays it too, and is to be told of.
     """
     if debugger_attached():
         return True
-    return timer is not None and "pdb" in sys.modules and asyncio.get_running_loop().time() - timer.when() > _STOPPED
+    when = getattr(timer, "when", None)  # uvloop's handle of a delay of nothing has none
+    if when is None:
+        return False
+    late = asyncio.get_running_loop().time() - when()
+    if _prompt_left is not None and time.monotonic() - _prompt_left <= late:
+        return True
+    return late > _STOPPED and not _PROMPTS.isdisjoint(sys.modules)
 
 
 def debugger_attached() -> bool:

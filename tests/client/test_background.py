@@ -151,3 +151,40 @@ async def test_work_that_never_ends(connect, app_of, respond, background, no_tas
         await client.aclose()
 
     no_tasks_left()
+
+
+@pytest.mark.parametrize("background", ["defer", "detach"])
+async def test_work_that_drain_has_told_of(connect, app_of, respond, background, no_tasks_left):
+    """The end of the test does not wait for it again, and does not tell of it again."""
+
+    async def endpoint(scope, receive, send):
+        await respond(send, b"fine")
+        await asyncio.sleep(3600)
+
+    client = await connect(app_of(endpoint), background=background)
+    assert (await client.get("/")).text == "fine"
+
+    with pytest.raises(AppTimeout, match=r"GET /: the response is complete, and the app's work after it has gone on"):
+        await client.drain(timeout=0.05)
+    await asyncio.wait_for(client.aclose(), 20)
+
+    no_tasks_left()
+
+
+async def test_work_that_ends_after_a_drain_that_was_too_short(connect, app_of, respond):
+    """A second drain() waits for it as the first did, and raises what it raises."""
+    go_on = asyncio.Event()
+
+    async def endpoint(scope, receive, send):
+        await respond(send, b"fine")
+        await go_on.wait()
+        raise ZeroDivisionError("after the response")
+
+    client = await connect(app_of(endpoint), background="defer")
+    await client.get("/")
+
+    with pytest.raises(AppTimeout):
+        await client.drain(timeout=0.05)
+    go_on.set()
+    with pytest.raises(ZeroDivisionError):
+        await client.drain()

@@ -68,13 +68,15 @@ async def test_an_answer_instead_of_the_exception(connect, starlette, app_of):
         await client.get("/")
 
 
-async def test_an_exception_in_the_middle_of_the_body(connect, app_of):
-    """The parts before it arrive; it is raised where the next one would be."""
+@pytest.mark.parametrize("pause", [0.01, None])
+async def test_an_exception_in_the_middle_of_the_body(connect, app_of, pause):
+    """The parts before it arrive; it is raised where the next one would be, also when it comes at once."""
 
     async def endpoint(scope, receive, send):
         await send({"type": "http.response.start", "status": 200})
         await send({"type": "http.response.body", "body": b"first", "more_body": True})
-        await asyncio.sleep(0.01)
+        if pause is not None:
+            await asyncio.sleep(pause)
         raise Boom("in the middle")
 
     client = await connect(app_of(endpoint))

@@ -358,6 +358,77 @@ async def test_a_task_of_its_own_that_dies(noticed):
             assert isinstance(raised.value.__cause__, Boom)
 
 
+@pytest.mark.parametrize("noticed", [False, True])
+async def test_a_task_that_dies_before_the_startup_ends(noticed):
+    """So does one that is dead when the start-up ends, whoever of the start-up's tasks has made it."""
+
+    async def work():
+        raise Boom("the worker died")
+
+    async def supervise():
+        task = asyncio.create_task(work())
+        await asyncio.wait([task])
+        if noticed:
+            task.exception()
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app):
+        await asyncio.create_task(supervise())
+        yield
+
+    async with AsyncClient(Starlette(lifespan=lifespan)) as client:
+        if noticed:
+            assert (await client.get("/")).status_code == 404
+        else:
+            with pytest.raises(LifespanError, match="has died of Boom: the worker died"):
+                await client.get("/")
+
+
+async def test_the_task_factory_is_the_loops_own_again():
+    """Also after two start-ups at the same time, the first to begin the first to end; and after one that fails."""
+    loop = asyncio.get_running_loop()
+    turns = [asyncio.Event(), asyncio.Event()]
+    made = []
+
+    def factory(loop, coroutine, **options):
+        made.append(coroutine)
+        return asyncio.Task(coroutine, loop=loop, **options)
+
+    def app(turn):
+        @contextlib.asynccontextmanager
+        async def lifespan(app):
+            await turn.wait()
+            await asyncio.create_task(asyncio.sleep(0))
+            yield
+
+        return Starlette(lifespan=lifespan)
+
+    @contextlib.asynccontextmanager
+    async def fails(app):
+        raise Boom
+        yield
+
+    before = loop.get_task_factory()
+    loop.set_task_factory(factory)
+    try:
+        lifespans = [Lifespan(app(turn)) for turn in turns]
+        starts = []
+        for lifespan in lifespans:
+            starts.append(asyncio.create_task(lifespan.startup()))
+            await asyncio.sleep(0)
+        for start, turn in zip(starts, turns, strict=True):
+            turn.set()
+            await start
+        with pytest.raises(Boom):
+            await Lifespan(Starlette(lifespan=fails)).startup()
+        assert loop.get_task_factory() is factory
+        assert sum(coroutine.__name__ == "sleep" for coroutine in made) == 2
+        for lifespan in lifespans:
+            await lifespan.shutdown()
+    finally:
+        loop.set_task_factory(before)
+
+
 async def test_a_task_that_dies_after_the_last_request():
     """It is not lost: the end of the test fails."""
 

@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from pytest_asyncapi.client.hooks import pytest_leave_pdb
 from pytest_asyncapi.errors import AppTimeout
 
 
@@ -198,19 +199,32 @@ async def test_not_under_a_debugger(connect, app_of, respond, monkeypatch):
 
 @pytest.mark.parametrize("way", ["process"], indirect=True)  # differs: a time-out after pdb's prompt
 async def test_not_after_a_debugger(connect, app_of, respond):
-    """Nor does one fire because of the minutes at pdb's prompt: pdb leaves nothing but a loop that stood still."""
-    import pdb
-
-    assert pdb.__name__ in sys.modules
+    """Nor does one fire because of the minutes at pdb's prompt, which leaves no trace when it goes on."""
 
     async def endpoint(scope, receive, send):
-        time.sleep(1.3)  # the prompt
+        time.sleep(0.3)  # the prompt
+        pytest_leave_pdb()
         await asyncio.sleep(0.05)
         await respond(send, b"stepped")
 
     client = await connect(app_of(endpoint), timeout=0.2)
 
     assert (await client.get("/")).text == "stepped"
+
+
+async def test_an_app_that_blocks_the_loop(connect, app_of, respond):
+    """It is no debugger, however long it blocks: what it sends afterwards is late."""
+
+    async def endpoint(scope, receive, send):
+        await asyncio.sleep(0.01)
+        time.sleep(1.1)
+        await asyncio.sleep(0.1)
+        await respond(send, b"late")
+
+    client = await connect(app_of(endpoint), timeout=0.2)
+
+    with pytest.raises(client.module.ReadTimeout):
+        await client.get("/")
 
 
 async def test_the_line_of_a_generator(connect):

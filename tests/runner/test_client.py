@@ -1,6 +1,7 @@
 """The `client` in every runner: the test, the app's endpoint, its lifespan and users' fixtures share one event loop."""
 
 import json
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -256,3 +257,30 @@ def test_a_fixture_of_the_user_in_another_loop(
             " `asyncio_default_fixture_loop_scope = session`.",
         ]
     )
+
+
+def test_no_timeout_because_of_the_prompt_of_pdb(pytester):
+    """The time at the prompt is not the app's: real pdb, with what somebody types."""
+    shop = """
+    import asyncio
+
+    async def app(scope, receive, send):
+        await asyncio.sleep(0)
+        breakpoint()
+        await asyncio.sleep(0.05)
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"stepped"})
+    """
+    test = """
+    async def test_it(client):
+        assert (await client.get("/")).text == "stepped"
+    """
+    pytester.makepyfile(shop=shop, test_it=test)
+    options = ("-p", "no:randomly", "-p", "no:xdist", "-s", "-o", "pythonpath=.", "-o", "asyncapi_app=shop:app")
+    read_timeout = ("-o", "asyncapi_read_timeout=0.2", "-o", "asyncapi_lifespan=off")
+    command = (sys.executable, "-m", "pytest", *options, *read_timeout, *AUTO)
+
+    run = pytester.run(*command, stdin=b"import time; time.sleep(0.5)\ncontinue\n")
+
+    run.stdout.fnmatch_lines(["*(Pdb) *"])
+    run.assert_outcomes(passed=1)
