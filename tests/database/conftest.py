@@ -18,6 +18,7 @@ import sqlalchemy.ext.asyncio  # noqa: F401
 import pytest_asyncapi.database
 from pytest_asyncapi.database import admin, binaries, server
 from pytest_asyncapi.database.admin import Admin
+from pytest_asyncapi.database.guard import LIBRARIES
 from pytest_asyncapi.database.server import Server
 from pytest_asyncapi.errors import ServerError
 
@@ -78,9 +79,12 @@ def few_plugins(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="session")
 def _each_library_once() -> None:
     """Here the runs of pytester are processes of their own: what this one uses of the drivers is enough."""
-    for module in pkgutil.walk_packages(pytest_asyncapi.database.__path__, "pytest_asyncapi.database."):
+    ours = [
+        module.name for module in pkgutil.walk_packages(pytest_asyncapi.database.__path__, "pytest_asyncapi.database.")
+    ]
+    for name in (*LIBRARIES, *ours):  # the hooks after what they hook, as in a run
         with contextlib.suppress(ImportError):
-            importlib.import_module(module.name)
+            importlib.import_module(name)
 
 
 class Forks:

@@ -233,6 +233,14 @@ def test_a_sync_test_is_told_to_be_async(shop):
     result.stdout.fnmatch_lines(["*is asynchronous, but test_one is a plain function: make it `async def`."])
 
 
+def test_a_sync_test_hears_of_the_fixture_that_it_has_named(shop):
+    """Also where a hook of ours asks for the database first."""
+    result = shop("sqlite", "async def test_one(db_session): pass\ndef test_two(db_session): pass")
+
+    result.assert_outcomes(passed=1, errors=1)
+    result.stdout.fnmatch_lines(["fixture 'db_session' is asynchronous, but test_two is a plain function: *"])
+
+
 def test_the_user_may_redefine_the_short_names(shop):
     """Ours depend on one another by their long names."""
     result = shop(
