@@ -196,7 +196,7 @@ class Hooked(aiosqlite.Connection):
         if self._connection is not None:
             await _execute(self, self._connection.close)
         self._connection = None
-        future = self.stop()
+        future = _stop(self)
         if future:
             await future
 
@@ -204,12 +204,13 @@ class Hooked(aiosqlite.Connection):
         if not self._asyncapi_closed and self._running:
             text = f"{self!r} was deleted before being closed. Please use 'async with' or '.close()'."
             warnings.warn(text, ResourceWarning, stacklevel=1)
-            self.stop()
+            _stop(self)
 
 
 _Connection: Any = aiosqlite.Connection
 _connect = _Connection._connect
 _execute = _Connection._execute
+_stop = getattr(_Connection, "stop", None) or _Connection._stop_running  # private before aiosqlite 0.22
 
 
 @lru_cache(maxsize=64)
