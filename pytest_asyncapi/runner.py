@@ -334,10 +334,9 @@ def loop_anchor(request: pytest.FixtureRequest, wanted: str) -> Any:
 def _wanted(request: pytest.FixtureRequest) -> str:
     """The fixture that asks for the loop, for the messages: one of ours by its short name, or a user's own."""
     chain = [each.fixturename for each in request._iter_chain() if each.fixturename]
-    if all(name.startswith("_asyncapi") for name in chain):  # asked for by a hook of ours, before the test's own
-        chain += request.fixturenames
-    chain = [name.removeprefix("asyncapi_") for name in chain]
-    return next((name for name in chain if name in PUBLIC), chain[1] if chain[1:] else "_asyncapi_loop")
+    by_hook = all(name.startswith("_asyncapi") for name in chain)  # one of ours, before the test's own fixtures
+    names = (name.removeprefix("asyncapi_") for name in (request.fixturenames if by_hook else chain))
+    return next((name for name in names if name in PUBLIC), chain[1] if chain[1:] else "_asyncapi_loop")
 
 
 def _with_backend(request: pytest.FixtureRequest, needed: str, wanted: str, runner: Runner) -> Any:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pytest_asyncapi.markers import MARKERS
 from pytest_asyncapi.settings import OPTIONS, Option, ini_key
-from pytest_asyncapi.values import boolean, duration, lines, whole_number
+from pytest_asyncapi.values import boolean, duration, hosts, lines, whole_number
 
 PAGE = Path(__file__).parents[2] / "docs" / "settings.md"
 
@@ -26,7 +26,7 @@ def values(option: Option) -> str:
     """What can be written, in the words of the option's own error message."""
     if option.parse is boolean:
         return "`true`, `false`"
-    if option.parse is lines:
+    if option.parse in (lines, hosts):
         return "texts, one a line, or a list"
     try:
         option.parse("\0")
