@@ -217,9 +217,11 @@ class Virtual(AsyncConnection[Any]):
 
     async def _asyncapi_enter(self, transaction: Any) -> None:
         """Begin what `async with connection.transaction()` takes for the outer transaction."""
+        if getattr(transaction, "_entered", False):  # asked by 3.2 in the generator, by 3.3 before it
+            raise TypeError("transaction blocks can be used only once")
         self._asyncapi_warn(getattr(self._isolation_level, "name", None))
         await self._asyncapi_seat.begin(read_only=bool(self._read_only))
-        transaction.status = transaction.Status.ACTIVE
+        _mark(transaction, "ACTIVE")
         transaction._outer_transaction = True
         transaction._stack_index = self._num_transactions
         self._num_transactions += 1
@@ -231,12 +233,11 @@ class Virtual(AsyncConnection[Any]):
         keeps = error is None and not transaction.force_rollback
         asked = isinstance(error, psycopg.Rollback)
         nesting = transaction._pop_savepoint("commit" if keeps else "rollback")
-        states = transaction.Status
         if keeps:
-            transaction.status = states.COMMITTED
+            _mark(transaction, "COMMITTED")
         else:
             explicit = asked or transaction.force_rollback
-            transaction.status = states.ROLLED_BACK_EXPLICITLY if explicit else states.ROLLED_BACK_WITH_ERROR
+            _mark(transaction, "ROLLED_BACK_EXPLICITLY" if explicit else "ROLLED_BACK_WITH_ERROR")
         if nesting:
             raise nesting
         if keeps:
@@ -277,6 +278,15 @@ def asked(gen: Any) -> tuple[str, dict[str, Any]]:
     """What a generator of psycopg is about to do; those of its C parts have no Python frame."""
     frame = getattr(gen, "gi_frame", None)
     return ("", {}) if frame is None else (frame.f_code.co_name, dict(frame.f_locals))
+
+
+def _mark(transaction: Any, status: str) -> None:
+    """Tell a transaction block where it stands: by its status since psycopg 3.3, by two flags before."""
+    states = getattr(transaction, "Status", None)
+    if states is not None:
+        transaction.status = states[status]
+    else:
+        transaction._entered, transaction._exited = True, status != "ACTIVE"
 
 
 def _run_out(gen: Any) -> Any:

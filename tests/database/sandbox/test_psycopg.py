@@ -2,6 +2,7 @@
 
 import asyncio
 import contextvars
+import re
 
 import psycopg
 import pytest
@@ -140,6 +141,11 @@ async def nested(connection, *emails, name=None):
             await connection.execute(INSERT, (email,))
 
 
+def status_of(transaction):
+    """As its representation says it: psycopg 3.2 tells no more than that it is over."""
+    return re.search(r"\((\w+)\)", repr(transaction)).group(1)
+
+
 @pytest.mark.parametrize("autocommit", [True, False])
 async def test_transaction_blocks(dsn, sandbox, autocommit):
     """Nested ones are savepoints; Rollback and force_rollback end them quietly; errors undo their own block."""
@@ -152,13 +158,15 @@ async def test_transaction_blocks(dsn, sandbox, autocommit):
                 await connection.execute(INSERT, ("second",))
             with pytest.raises(psycopg.ProgrammingError, match=r"commit\(\) forbidden within a Transaction"):
                 await connection.commit()
-        assert outer.status.value == "committed"
+        assert status_of(outer) in {"committed", "terminated"}
+        with pytest.raises(TypeError, match="transaction blocks can be used only once"):
+            await outer.__aenter__()
         async with connection.transaction(force_rollback=True):
             await connection.execute(INSERT, ("forced",))
         async with connection.transaction() as explicit:
             await connection.execute(INSERT, ("explicit",))
             raise psycopg.Rollback(explicit)
-        assert explicit.status.value == "rolled_back_explicitly"
+        assert status_of(explicit) in {"rolled_back_explicitly", "terminated"}
         with pytest.raises(psycopg.errors.UniqueViolation):
             await nested(connection, "failed", "outer", name="named")
         assert await emails(connection) == ["outer", "second"]
@@ -189,7 +197,10 @@ async def test_many_copy_stream_and_server_cursors(dsn, connection):
     async with connection.cursor() as cursor:
         await cursor.executemany(INSERT, [(f"m{number}",) for number in range(3)])
         await cursor.executemany(INSERT + " RETURNING email", [("r1",), ("r2",)], returning=True)
-        assert [await each.fetchone() async for each in cursor.results()] == [("r1",), ("r2",)]
+        returned = [await cursor.fetchone()]
+        while cursor.nextset():
+            returned.append(await cursor.fetchone())
+        assert returned == [("r1",), ("r2",)]
         async with cursor.copy("COPY users (email) FROM STDIN") as copy:
             for number in range(3):
                 await copy.write_row((f"c{number}",))
