@@ -35,7 +35,7 @@ no package that brings one is installed. Write: pip install 'pytest-asyncapi[red
 _SPOILS = frozenset({b"ACL", b"CONFIG", b"FUNCTION", b"MODULE", b"REPLICAOF", b"SHUTDOWN", b"DEBUG"})
 
 # `sh` waits for our end of its standard input to close, which it does also when this process is killed.
-_UNTIL_WE_END = '"$@" & read -r _; kill $!; wait $!'
+_UNTIL_WE_END = 'folder=$1; shift; "$@" & read -r _; kill $!; wait $!; rm -rf "$folder"'
 
 # Brings every time-out of every database forward: real servers have no clock that a test could set.
 _ADVANCE = """
@@ -108,7 +108,7 @@ class RealServer:
         log = (self._folder / "log").open("wb")
         with log:
             self._process = subprocess.Popen(
-                ["/bin/sh", "-c", _UNTIL_WE_END, "sh", *arguments],
+                ["/bin/sh", "-c", _UNTIL_WE_END, "sh", str(self._folder), *arguments],
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=subprocess.STDOUT,

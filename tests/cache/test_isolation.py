@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -135,3 +137,26 @@ def test_parallel_workers_never_meet(pytester, monkeypatch, production, engine):
     assert production.connections == before + 1  # the question after them
     assert ":1\r\n" in production.ask("DBSIZE")
     assert "$1\r\n1" in production.ask("GET", "precious")
+
+
+KILLED = """
+import os, signal, sys
+from pytest_asyncapi.cache.server import RealServer
+
+server = RealServer()
+server.engine()
+print(server._folder, flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_nothing_of_the_server_survives_a_killed_run():
+    ended = subprocess.run([sys.executable, "-c", KILLED], stdout=subprocess.PIPE, text=True, timeout=60, check=False)
+    folder = Path(ended.stdout.strip())
+
+    assert ended.returncode == -signal.SIGKILL
+    assert folder.name.startswith("asyncapi-redis-")
+    deadline = time.monotonic() + 20
+    while folder.exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)  # the server saves nothing and ends at once; then its folder goes
