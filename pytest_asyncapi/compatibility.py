@@ -158,7 +158,7 @@ LIBRARIES: dict[str, Library] = {
         "2.40",
         "2.40",
         {
-            "fakeredis._commands": "SUPPORTED_COMMANDS",
+            "fakeredis._commands": "SUPPORTED_COMMANDS Signature",
             "fakeredis._core._database": "Database.notify_watch Database.schedule_expiry Item",
             "fakeredis._helpers": "NoResponse SimpleError SimpleString",
             "fakeredis._socket._async": "AsyncFakeSocket._async_blocking",

@@ -24,7 +24,7 @@ from pytest_asyncapi.errors import CacheError
 try:
     import redis.asyncio
     from fakeredis import FakeServer
-    from fakeredis._commands import SUPPORTED_COMMANDS
+    from fakeredis._commands import SUPPORTED_COMMANDS, Signature
     from fakeredis._helpers import NoResponse, SimpleError, SimpleString
     from fakeredis._socket._async import AsyncFakeSocket
     from fakeredis._socket._base import BaseFakeSocket
@@ -38,6 +38,8 @@ except ImportError as error:
     raise CacheError(explain(error)) from error
 check("fakeredis")
 
+
+_AS_IT_IS = "2"  # fakeredis leaves the reply to us, whatever the protocol
 
 # fakeredis has the text of Redis up to 6: "invalid expire time in set".
 _EXPIRE_TIME = re.compile(r"^(ERR invalid expire time in )(\w+)$")
@@ -181,6 +183,14 @@ class MemorySession(BaseFakeSocket):
         self.send(encode(value, self._client_info.protocol_version))
 
     def _name_to_func(self, name: str) -> Any:
+        command, *subcommand = name.upper().encode().split()
+        if command in ADDITIONS and self._transaction is not None:  # to be queued; else they do not come so far
+
+            def addition(*arguments: bytes) -> Any:
+                value = ADDITIONS[command](self, [*subcommand, *arguments])
+                return SimpleError(f"ERR syntax error in '{name}'") if value is NOT_KNOWN else value
+
+            return addition, Signature(name, "", (), (bytes,), flags=_AS_IT_IS)  # type: ignore[arg-type]
         if name not in SUPPORTED_COMMANDS:
             raise SimpleError(unsupported(name))
         return super()._name_to_func(name)

@@ -260,6 +260,16 @@ async def test_a_transaction_is_whole(redis_cache):
         assert await pipe.execute() == [True, 2, b"2"]
 
 
+async def test_commands_about_the_server_in_a_transaction(redis_cache):
+    """They are queued like all others, and see what came before them."""
+    queue = redis_cache.pipeline().set("a", 1).touch("a", "b").info("server").config_get("maxmemory-policy")
+
+    done, touched, info, config = await queue.execute()
+
+    assert (done, touched, config) == (True, 1, {"maxmemory-policy": "noeviction"})
+    assert "redis_version" in info
+
+
 async def test_an_error_in_a_transaction_is_in_its_place(redis_cache):
     async with redis_cache.pipeline(transaction=True) as pipe:
         pipe.set("a", "text").incr("a").get("a")
@@ -414,6 +424,12 @@ async def test_streams(redis_cache, connect, blocked):
     await blocked(redis_cache)
     await redis_cache.xadd("s", {"n": 3})
     assert b"3" in str(await waiting).encode()
+
+
+async def test_a_protocol_that_does_not_exist(redis_cache):
+    with pytest.raises(ResponseError, match="NOPROTO"):
+        await redis_cache.execute_command("HELLO", "4")
+    assert await redis_cache.ping() is True
 
 
 async def test_info_and_friends(redis_cache):
