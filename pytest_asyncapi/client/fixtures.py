@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pytest_asyncapi.runner import LoopAnchor
 
 
+_DATABASE_LIBRARIES = ("sqlalchemy", "asyncpg", "psycopg", "aiosqlite")  # the database room has the last word
 _CHECKED = pytest.StashKey[Any]()  # the app that was found to be one
 
 
@@ -70,7 +71,7 @@ def _asyncapi_client_plan(request: pytest.FixtureRequest, asgi_app: ASGIApp) -> 
     own_loop = runner.kind == "asyncio" and runner.loop_scope == "function" and _get_running_loop() is None
     has_database = (
         settings.database != "none"
-        and ("sqlalchemy" in sys.modules or "asyncpg" in sys.modules)
+        and any(name in sys.modules for name in _DATABASE_LIBRARIES)  # else there is nothing to ask the plan for
         and request.getfixturevalue("_asyncapi_database_plan") is not None
     )
     anchor = None

@@ -22,6 +22,15 @@ DATABASE = pytest.StashKey["Database"]()
 LIBRARIES = ("sqlalchemy", "asyncpg", "psycopg", "aiosqlite")
 
 
+def may_connect() -> bool:
+    """Whether the app may have to do with a database: whether a library is imported that speaks to one.
+
+    Django brings psycopg too. Its connections are synchronous, and their test database is Django's own.
+    """
+    imported = [name for name in LIBRARIES if name in sys.modules]
+    return bool(imported) and not (imported == ["psycopg"] and "django.db.backends.postgresql.base" in sys.modules)
+
+
 class Plan(NamedTuple):
     """What a test needs of its database."""
 
@@ -90,7 +99,7 @@ def _asyncapi_database_plan(request: pytest.FixtureRequest) -> Plan | None:
     _load_app(request, settings)
     if asked:
         _require_library(asked)
-    elif not any(name in sys.modules for name in LIBRARIES):
+    elif not may_connect():
         return None
     from pytest_asyncapi.database.hooks import guard_of
     from pytest_asyncapi.errors import AsyncAPIError
@@ -125,9 +134,9 @@ def _require_library(wanted: str) -> None:
     from importlib.util import find_spec
 
     if wanted == "db":
-        if find_spec("sqlalchemy") is None and find_spec("asyncpg") is None:
+        if all(find_spec(name) is None for name in LIBRARIES):
             pytest.fail(
-                f"fixture {wanted!r} needs SQLAlchemy or asyncpg, and neither is installed: "
+                f"fixture {wanted!r} needs SQLAlchemy, asyncpg, psycopg or aiosqlite, and none of them is installed: "
                 "pip install 'pytest-asyncapi[sqlalchemy]', or 'pytest-asyncapi[postgres]' for PostgreSQL.",
                 pytrace=False,
             )

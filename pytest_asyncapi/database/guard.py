@@ -11,7 +11,7 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from pytest_asyncapi.database.interception import hooks
+from pytest_asyncapi.database.interception import HOOK_MODULES, hooks
 from pytest_asyncapi.database.targets import Address, Redirect, Target
 from pytest_asyncapi.errors import AsyncAPIError, ForeignDatabase, ours
 from pytest_asyncapi.wire.imports import AfterImport
@@ -120,7 +120,7 @@ def install(guard: SessionRedirect) -> Callable[[], None]:
 
     with suppress(AsyncAPIError):
         hooks.install()
-    for name in LIBRARIES:
+    for name in (*LIBRARIES, *HOOK_MODULES):
         imports.watch(name, refresh)
     imports.install()
     return uninstall

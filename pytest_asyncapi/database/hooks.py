@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_asyncapi.database.fixtures import DATABASE, LIBRARIES
+from pytest_asyncapi.database.fixtures import DATABASE, may_connect
 from pytest_asyncapi.masking import masked_sql
 from pytest_asyncapi.settings import settings_of
 
@@ -42,7 +41,7 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """The test's database comes before the fixtures that may use the app's engine."""
-    if _guard(item) is not None and any(name in sys.modules for name in LIBRARIES):
+    if _guard(item) is not None and may_connect():
         _put_first(item)
 
 

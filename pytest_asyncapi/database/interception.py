@@ -34,6 +34,10 @@ _MODULES = {
 }
 """Library -> our module for it, and the function there."""
 
+_PACKAGE = "pytest_asyncapi.database"
+HOOK_MODULES = tuple(dict.fromkeys(f"{_PACKAGE}.{module}" for module, _ in _MODULES.values()))
+"""Those modules. One that is imported before its library is hooked when it has run to its end."""
+
 
 class Retirable(Protocol):
     """A virtual connection of asyncpg, which must be told when its link goes."""
@@ -84,14 +88,18 @@ class Hooks:
         if self._refreshing:  # by the import of a hook of ours: what that imports is looked at afterwards
             return
         self._refreshing = True
+        unfinished: set[str] = set()
         try:
-            while missing := [name for name in _MODULES if self._may_hook(name)]:
+            while missing := [name for name in _MODULES if name not in unfinished and self._may_hook(name)]:
                 for name in missing:
                     if name in LIBRARIES:
                         check(name)
                     module, function = _MODULES[name]
-                    attach = getattr(importlib.import_module(f"pytest_asyncapi.database.{module}"), function)
-                    self._detach[name] = attach(self)
+                    attach = getattr(importlib.import_module(f"{_PACKAGE}.{module}"), function, None)
+                    if attach is None:  # its own import is what imports the library: its turn comes at its end
+                        unfinished.add(name)
+                    else:
+                        self._detach[name] = attach(self)
         finally:
             self._refreshing = False
 

@@ -6,6 +6,7 @@ one that was opened before the sandbox began, is refused there, for it would rea
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from contextvars import ContextVar
 from functools import lru_cache, partial
@@ -37,8 +38,10 @@ class Guarded:
     """A real connection: its queries are logged, and it is not used while a sandbox is active."""
 
     def _asyncapi_guard(self, gen: Any) -> None:
+        if not _hooks or not _hooks[-1].active or raw.opening.get():
+            return
         ends = asked(gen)[0] in {"_commit_gen", "_rollback_gen"}
-        if not ends and _hooks and _hooks[-1].active and not raw.opening.get():
+        if not ends and not raw.keeps_itself(getattr(self, "cursor_factory", None)):
             raise SandboxError(
                 f"a connection of psycopg that was opened before the test is used at {raw.line() or '(no line)'}. "
                 "A test that is isolated by rollback has one connection, and this one would really commit. Open it, or "
@@ -101,7 +104,7 @@ def attach(hooks: Hooks) -> Callable[[], None]:
         params: dict[str, Any] = sync_parameters_of(cls, conninfo, **options)
         if hooks.in_sqlalchemy.get() or raw.opening.get():
             return params
-        if hooks.active:
+        if hooks.active and not raw.keeps_itself(sys._getframe(1).f_locals.get("cursor_factory")):
             raise SandboxError(
                 f"a synchronous connection of psycopg is opened at {raw.line() or '(no line of yours)'}. A test that "
                 "is isolated by rollback has one connection, which only asyncio code can share, so this one would "

@@ -8,6 +8,7 @@ SQLAlchemy, which therefore has to be installed.
 from __future__ import annotations
 
 import importlib.util
+import sys
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from contextvars import ContextVar
@@ -40,6 +41,15 @@ def line() -> str:
     """The user's line that is at work."""
     sites = callers(1)
     return str(sites[0]) if sites else ""
+
+
+def keeps_itself(cursor_factory: Any) -> bool:
+    """Whether a synchronous connection, known by its cursors, is one of Django's while pytest-django runs.
+
+    That undoes itself what a test has written, or does not let the test connect: a sandbox has nothing to refuse.
+    """
+    made = str(getattr(cursor_factory, "__module__", ""))
+    return "pytest_django" in sys.modules and made.startswith("django.db.")
 
 
 class Place:

@@ -66,7 +66,7 @@ def attach_psycopg2(hooks: Hooks) -> Callable[[], None]:
             return original(dsn, *args, **options)
         parameters = parse_dsn(dsn)
         address = address_of_psycopg(parameters, "psycopg2")
-        if hooks.active:
+        if hooks.active and not raw.keeps_itself(sys._getframe(1).f_locals.get("cursor_factory")):
             raise SandboxError(
                 f"a connection of psycopg2 is opened at {raw.line() or '(no line of yours)'}. A test that is isolated "
                 "by rollback has one connection, which only asyncio code can share, so this one would really commit. "

@@ -36,14 +36,14 @@ def test_session_without_sqlalchemy_names_the_extra(pytester):
 
 def test_db_without_any_library_names_the_extras(pytester):
     pytester.makefile(".ini", pytest=EMPTY_INI)
-    pytester.makeconftest(BLOCK.format(names=["sqlalchemy", "asyncpg"]))
+    pytester.makeconftest(BLOCK.format(names=["sqlalchemy", "asyncpg", "psycopg", "aiosqlite"]))
     pytester.makepyfile("async def test_one(db): pass")
 
     result = pytester.runpytest_subprocess("-q")
 
     result.stdout.fnmatch_lines(
         [
-            "fixture 'db' needs SQLAlchemy or asyncpg, and neither is installed: pip install"
+            "fixture 'db' needs SQLAlchemy, asyncpg, psycopg or aiosqlite, and none of them is installed: pip install"
             " 'pytest-asyncapi[[]sqlalchemy]', or 'pytest-asyncapi[[]postgres]' for PostgreSQL."
         ]
     )

@@ -140,6 +140,23 @@ async def test_after(db):
     )
 
 
+def test_a_database_in_memory_is_the_apps_own_in_any_test(run):
+    """There is nothing of anybody's in it."""
+    result = run(
+        "sqlite",
+        """
+async def test_plain():
+    for url in ("sqlite+aiosqlite://", "sqlite+aiosqlite:///:memory:"):
+        engine = shop.create_async_engine(url)
+        async with engine.connect() as connection:
+            await connection.exec_driver_sql("CREATE TABLE t (x INT)")
+        await engine.dispose()
+""",
+    )
+
+    result.assert_outcomes(passed=1)
+
+
 def test_none_leaves_all_alone(shop, pytester):
     """asyncapi_database = none: the app's database is the app's business."""
     result = shop(

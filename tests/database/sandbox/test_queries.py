@@ -161,6 +161,15 @@ async def test_n_plus_one_by_line(app, log):
     assert "N+1:\n  4 x" in log.judge(1)
 
 
+async def test_writes_are_no_n_plus_one(app, log):
+    """No eager load would spare them."""
+    async with app.engine.begin() as connection:
+        for number in range(3):
+            await connection.execute(text("INSERT INTO users (email) VALUES (:email)"), {"email": f"user{number}"})
+
+    assert (len(log), log.n_plus_one()) == (3, [])
+
+
 async def test_values_in_the_text_are_values_too(app, log):
     async with app.Session() as session:
         for number in range(3):
