@@ -82,7 +82,7 @@ def _each_library_once() -> None:
     ours = [
         module.name for module in pkgutil.walk_packages(pytest_asyncapi.database.__path__, "pytest_asyncapi.database.")
     ]
-    for name in (*LIBRARIES, *ours):  # the hooks after what they hook, as in a run
+    for name in (*LIBRARIES, *ours):
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
 

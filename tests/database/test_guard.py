@@ -248,3 +248,43 @@ def test_plain():
     )
 
     result.assert_outcomes(passed=3)
+
+
+def test_libraries_that_are_first_imported_by_our_own_hooks(pytester, monkeypatch):
+    """A hook's module imports its library at its top, and is asked for its hook before it has run to its end."""
+    modules = ["sqlalchemy_hooks", "psycopg_hooks", "asyncpg_hooks", "aiosqlite_hooks"]
+    pytester.makefile(
+        ".ini",
+        pytest="[pytest]\nasyncio_mode = auto\naddopts = -p asyncio -p asyncapi\nasyncapi_database = sqlite\n"
+        "asyncio_default_fixture_loop_scope = function\nasyncapi_names = true\n",
+    )
+    pytester.makeconftest(
+        "import sys\nassert not {'sqlalchemy', 'psycopg', 'asyncpg', 'aiosqlite'} & set(sys.modules)\n"
+        + "".join(f"import pytest_asyncapi.database.{module}\n" for module in modules)
+    )
+    pytester.makepyfile("""
+import aiosqlite, asyncpg, psycopg, pytest, sqlalchemy
+from pytest_asyncapi.errors import ForeignDatabase
+
+DSN = "postgresql://app@db.internal/shop"
+
+@pytest.mark.parametrize("connect", [
+    lambda: sqlalchemy.create_engine("sqlite:///precious.db").connect(),
+    lambda: psycopg.connect(DSN),
+])
+def test_a_plain_test(connect):
+    with pytest.raises(ForeignDatabase, match="a test without a database"):
+        connect()
+
+@pytest.mark.parametrize("connect", [
+    lambda: aiosqlite.connect("precious.db"),
+    lambda: psycopg.AsyncConnection.connect(DSN),
+    lambda: asyncpg.connect(DSN),
+])
+async def test_a_plain_async_test(connect):
+    with pytest.raises(ForeignDatabase, match="a test without a database"):
+        await connect()
+""")
+
+    pytester.runpytest_subprocess("-q").assert_outcomes(passed=5)
+    assert not (pytester.path / "precious.db").exists()
