@@ -244,6 +244,25 @@ async def test_hold_is_for_what_the_clock_cannot_see(clock):
             await answer
 
 
+async def test_a_call_in_another_loop_holds_nothing(clock):
+    """It is that loop which waits for it."""
+    begun, over = threading.Event(), threading.Event()
+
+    def work() -> None:
+        begun.set()
+        over.wait(30)
+
+    other = threading.Thread(target=asyncio.run, args=(anyio.to_thread.run_sync(work),))
+    other.start()
+    try:
+        while not begun.is_set():
+            time.sleep(0.001)
+        assert "anyio" not in clock.held_by
+    finally:
+        over.set()
+        other.join()
+
+
 async def test_held_by_names_what_holds(clock):
     with clock.hold("my queue"):
         assert clock.held_by == "my queue"

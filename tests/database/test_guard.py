@@ -288,3 +288,84 @@ async def test_a_plain_async_test(connect):
 
     pytester.runpytest_subprocess("-q").assert_outcomes(passed=5)
     assert not (pytester.path / "precious.db").exists()
+
+
+@pytest.mark.parametrize("kind", [*URLS, "psycopg"])
+def test_what_shared_fixtures_write_is_in_a_database_of_a_tests_own(shop, pytester, kind):
+    """A copy has their rows and their tables, also when a connection of theirs is still open."""
+    result = shop(
+        kind,
+        """
+import sqlalchemy
+driver = shop.engine.url.get_backend_name().replace("postgresql", "postgresql+psycopg")
+sync = sqlalchemy.create_engine(shop.engine.url.set(drivername=driver))
+
+@pytest.fixture(scope="module", autouse=True)
+def seed():
+    with sync.begin() as connection:
+        connection.execute(text("INSERT INTO users (email) VALUES ('seed')"))
+        connection.execute(text("CREATE TABLE extra (id int)"))
+    yield  # its pool has an open connection
+
+async def emails(session):
+    return sorted((await session.scalars(select(shop.User.email))).all())
+
+@pytest.mark.parametrize("isolation", ["database", "rollback", "database", "commit", "rollback"])
+async def test_one(db, db_session, isolation):
+    async with shop.engine.begin() as connection:
+        await connection.execute(text("INSERT INTO extra VALUES (1)"))
+        assert (await connection.execute(text("SELECT count(*) FROM extra"))).scalar() == 1
+    await shop.add("own")
+    assert await shop.emails() == await emails(db_session) == ["own", "seed"]
+    if isolation == "database" and db.dialect == "postgresql":
+        found = await db_session.scalars(text("SELECT nspname FROM pg_namespace WHERE nspname LIKE '%asyncapi%'"))
+        assert found.all() == []
+""",
+        "-p",
+        "no:randomly",
+        conftest="""
+import pytest
+def pytest_collection_modifyitems(items):
+    for item in items:
+        item.add_marker(pytest.mark.db(isolation=item.callspec.params["isolation"]))
+""",
+    )
+
+    result.assert_outcomes(passed=5)
+
+
+@pytest.mark.parametrize(("kind", "first"), [("sqlite", "database"), ("asyncpg", "database"), ("asyncpg", "commit")])
+def test_what_a_shared_lifespan_writes_is_there_whichever_isolation_comes_first(shop, kind, first):
+    """It outlives the reset after real commits, and is in copies; all of it goes with its loop."""
+    result = shop(
+        kind,
+        """
+seeded = []
+
+@pytest.mark.asyncio(loop_scope="module")
+@pytest.mark.parametrize("isolation", ["FIRST", "rollback", "database", "commit", "database"])
+async def test_module_loop(asyncapi_db, isolation):
+    if not seeded:
+        async with asyncapi_db.outside():
+            await shop.add("lifespan")
+        seeded.append(1)
+    assert await shop.emails() == ["lifespan"]
+    await shop.add("test")
+""".replace("FIRST", first),
+        "-p",
+        "no:randomly",
+        test_z="""
+import shop
+async def test_other_loop(db):
+    assert await shop.emails() == []
+""",
+        conftest="""
+import pytest
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if "isolation" in item.fixturenames:
+            item.add_marker(pytest.mark.db(isolation=item.callspec.params["isolation"]))
+""",
+    )
+
+    result.assert_outcomes(passed=6)

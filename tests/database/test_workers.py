@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from pytest_asyncapi.database import workers
+from pytest_asyncapi.database import reset, workers
 
 SCHEMA = """
 import shop
@@ -239,6 +239,20 @@ async def test_one(db, db_session, time):
     )
 
     result.assert_outcomes(passed=2)
+
+
+@pytest.mark.parametrize(
+    ("references", "order"),
+    [
+        ([(1, 2), (2, 3)], [3, 2, 1]),
+        ([(1, 9), (9, 2), (2, 1)], [1, 3, 2]),  # 9 is another schema's
+        ([(1, 2), (2, 1)], [1, 2, 3]),  # a circle has no first
+    ],
+)
+def test_rows_are_put_back_after_those_that_they_refer_to(references, order):
+    tables = [(1, "notes", "user_id"), (2, "users", "team_id"), (3, "teams", "id")]
+
+    assert [number for number, _, _ in reset._parents_first(tables, references)] == order
 
 
 def test_a_server_that_does_not_answer_is_an_error_and_not_a_fallback(shop, monkeypatch):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pytest_asyncapi.masking import masked, masked_header, masked_prose, masked_sql
+from pytest_asyncapi.masking import MASK, Masker, masked, masked_header, masked_prose, masked_sql
 
 
 @pytest.mark.parametrize(
@@ -72,3 +72,27 @@ def test_sql():
         masked_sql("SELECT 1 WHERE api_key = 'k''1' AND name = 'Ada'")
         == "SELECT 1 WHERE api_key = '***' AND name = 'Ada'"
     )
+
+
+def test_a_masker_knows_its_names_alone():
+    masker = Masker(["X-Key", "token", "set-cookie"])
+
+    assert masker.headers([("X-KEY", "k"), ("Accept", "text/html"), ("Set-Cookie", "id=abc; HttpOnly")]) == [
+        ("X-KEY", MASK),
+        ("Accept", "text/html"),
+        ("Set-Cookie", f"id={MASK}; HttpOnly"),
+    ]
+    assert masker.url("https://ada:pw@x.test/a?token=t&page=2") == f"https://{MASK}@x.test/a?token={MASK}&page=2"
+
+
+@pytest.mark.parametrize(
+    ("content_type", "written", "shown"),
+    [
+        ("application/x-www-form-urlencoded", "token=abc&page=2", "token=***&page=2"),
+        ("application/x-www-form-urlencoded; charset=utf-8", "page=2&token=abc", "page=2&token=***"),
+        ("application/json", '{"token": "abc", "page": 2}', '{"token": "***", "page": 2}'),
+        ("text/plain", "token=abc", "token=abc"),
+    ],
+)
+def test_a_masker_reads_a_body_by_its_type(content_type, written, shown):
+    assert Masker(["token"]).text(written, content_type) == shown

@@ -2,7 +2,7 @@
 
 import pytest
 
-from pytest_asyncapi.report.collector import Collector
+from pytest_asyncapi.report.collector import SECTIONS, Collector
 from tests.report.conftest import data_of
 
 SECRETS = ("upstream", "sql", "redis", "query", "header", "raised", "url", "body", "bearer")
@@ -196,6 +196,18 @@ def test_a_failing_tear_down():
 
     (test,) = collector.tests
     assert (test.outcome, test.message, test.sections) == ("error", "left open", [("Captured log", "token=***")])
+
+
+def test_a_failure_with_very_many_sections():
+    """Each is shown once, and no more of them than somebody would read."""
+    collector = Collector("/project")
+    sections = [(f"Captured {number}", "text") for number in range(SECTIONS + 3)]
+    collector.add("test_it", "setup", "passed", 0.1)
+    collector.add("test_it", "call", "failed", 0.1, message="no", sections=sections[:2])
+    collector.add("test_it", "teardown", "passed", 0.1, sections=sections)
+
+    (test,) = collector.tests
+    assert test.sections == sections[:SECTIONS]
 
 
 def test_a_worker_that_died():

@@ -118,6 +118,16 @@ def test_trio(with_gadget: pytest.Pytester, quiet: tuple[str, ...], messages: Me
     )
 
 
+@pytest.mark.parametrize("kind", ["async def", "def"])
+def test_pytest_trio(with_gadget: pytest.Pytester, quiet: tuple[str, ...], messages: Messages, kind: str) -> None:
+    """Its marker says so, whether it is installed or not."""
+    with_gadget.makepyfile(f"import pytest\n@pytest.mark.trio\n{kind} test_it(gadget): pass")
+
+    result = with_gadget.runpytest_inprocess(*quiet, "-o", "asyncio_mode=strict", "-o", "markers=trio")
+
+    assert messages(result) == "fixture 'gadget' works on asyncio only, and test_it is run by pytest-trio."
+
+
 def test_the_default_backends_of_anyio_where_trio_is_installed(
     with_gadget: pytest.Pytester, quiet: tuple[str, ...]
 ) -> None:

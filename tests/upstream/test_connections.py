@@ -9,6 +9,7 @@ import aiohttp
 import pytest
 
 from pytest_asyncapi.upstream import Reply, Upstream, faults
+from pytest_asyncapi.upstream.http1 import BadRequest, RequestParser
 from tests.httpx_libraries import LIBRARIES, each, newest
 
 
@@ -265,3 +266,25 @@ async def test_a_target_that_is_a_whole_url(library, wire):
             assert (await client.get("https://x.test/bucket/a b", extensions=target)).text == "data"
 
     assert (route.calls.last.request.path_params, route.calls.last.request.proxy) == ({"key": "a b"}, None)
+
+
+@pytest.mark.parametrize(
+    ("sent", "named"),
+    [
+        ("GET / HTTP/2.0", "GET / HTTP/2.0"),
+        ("GET / FTP/1.1", "GET / FTP/1.1"),
+        ("GET /", "GET /"),
+        ("CONNECT x.test HTTP/1.1", "CONNECT to 'x.test'"),
+        ("CONNECT x.test:https HTTP/1.1", "CONNECT to 'x.test:https'"),
+        ("POST / HTTP/1.1\r\nContent-Length: +1", "the length '+1'"),
+        ("POST / HTTP/1.1\r\nContent-Length: 1_0", "the length '1_0'"),
+        ("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n-1\r\nx", "the length '-1'"),
+    ],
+)
+def test_what_is_no_http1_is_refused(sent, named):
+    parser = RequestParser("httpx", "http", "example.com", 80)
+    parser.feed(f"{sent}\r\n\r\n".encode())
+
+    with pytest.raises(BadRequest) as refused:
+        parser.next_request()
+    assert str(refused.value) == named

@@ -198,6 +198,25 @@ async def test_head_has_the_head_and_no_body(http):
     assert (response.status, response.headers["content-length"], response.content) == (200, "8", b"")
 
 
+async def test_head_of_a_stream_asks_for_none_of_it(http):
+    """Else its chunks would be read as the answer to the next request of the connection."""
+    with Upstream(wire=True) as upstream:
+        upstream.head(URL).reply(lambda request: iter([b"x"]))
+        upstream.get(URL).reply("next")
+        head = await http.request("HEAD", URL)
+        following = await http.request("GET", URL)
+
+    assert (head.status, head.content, following.status, following.text) == (200, b"", 200, "next")
+
+
+@pytest.mark.parametrize("status", [204, 304])
+async def test_a_status_without_a_body_has_no_length(http, status):
+    for wire in (False, True):
+        with Upstream(wire=wire) as upstream:
+            upstream.get(URL).reply(status)
+            assert "content-length" not in (await http.request("GET", URL)).headers
+
+
 async def test_a_route_without_reply_answers_200_and_nothing(http):
     with Upstream() as upstream:
         upstream.get(URL)

@@ -66,6 +66,19 @@ async def test_close_is_read_as_the_end_after_the_last_byte():
     assert server.events == [("lost", "NoneType")]
 
 
+async def test_what_is_written_after_the_end_is_dropped():
+    client, server = Recorder(), Recorder()
+    connect(asyncio.get_running_loop(), client, server)
+
+    server.transport.write(b"last")
+    server.transport.close()
+    server.transport.write(b"too late")
+    await turns()
+
+    assert client.events == [b"last", "eof", ("lost", "NoneType")]
+    assert server.events == [("lost", "NoneType")]
+
+
 async def test_a_reset_overtakes_what_is_unread():
     client, server = Recorder(), Recorder()
     connect(asyncio.get_running_loop(), client, server)

@@ -310,11 +310,12 @@ async def test_session_that_began_in_a_savepoint_goes_on(app, session, sandbox):
     assert await app.emails() == ["ada", "bob"]
 
 
+@pytest.mark.filterwarnings("ignore::pytest_asyncapi.errors.SandboxWarning")
 async def test_savepoint_of_a_session_that_only_read_outlives_a_commit_over_it(app, sandbox):
     """A transaction that has only read is begun anew over what others commit, unless it has savepoints of its own."""
     async with app.Session() as session:
-        await session.execute(text("SELECT count(*) FROM users"))
         async with session.begin_nested():
+            assert (await session.execute(text("SELECT count(*) FROM users"))).scalar() == 0
             await insert(app, "ada")
             assert (await session.execute(text("SELECT count(*) FROM users"))).scalar() == 1
         await session.commit()
