@@ -269,13 +269,9 @@ class VirtualConnection:
                 await_(scheduler.begin(member, read_only=self._read_only))
             try:
                 await_(scheduler.take_turn(member, sql, kind))
-                frame = member.frame
                 try:
-                    yield
-                except BaseException:
-                    if frame is not None:
-                        frame.failed = True
-                    raise
+                    with member.statement():
+                        yield
                 finally:
                     scheduler.release(member)
             except BaseException:

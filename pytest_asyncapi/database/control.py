@@ -46,6 +46,7 @@ class LoopDatabases:
         self.home = home
         self.links = Links()
         self.seeded = False
+        self.generation = home.generation
         self._engines: dict[str, AsyncEngine] = {}
 
     async def __aenter__(self) -> LoopDatabases:
@@ -215,14 +216,31 @@ class Database:
             if self._sandbox is not None:
                 async with self._sandbox.outside():
                     yield
+            elif self.isolation == "database" and not before:
+                async with self._beside_clones():
+                    yield
             else:
                 yield
         finally:
             self._loop.seeded = True
+            if self.isolation == "database" and before:
+                self.warnings.append(
+                    "the lifespan that tests share began when this test, of database isolation, had made queries in a "
+                    "database of its own: what it wrote at start-up is there only. Let `client` come first."
+                )
             written = any(kind_of(query.sql) is Kind.WRITE for query in self.queries[before:])
             if written or self.isolation != "commit":  # or what this test has committed would stay for the others
                 for store in stores:
                     await store.rebase()
+
+    @asynccontextmanager
+    async def _beside_clones(self) -> AsyncIterator[None]:
+        await self._loop.close_connections()
+        with self._home.beside_clones():
+            try:
+                yield
+            finally:
+                await self._loop.close_connections()
 
     # ---- the length of the test
 
@@ -230,8 +248,11 @@ class Database:
         enter = {"rollback": self._rollback, "commit": self._commit, "database": self._clone}[self.isolation]
         pools.refresh()
         pools.leave_other_loops()
+        if self._loop.generation != self._home.generation:
+            self._loop.generation = self._home.generation
+            await self._loop.close_connections()
         if not self._home.settled:
-            self._home.settled = True
+            self._home.settled = self._home.seeded = True
             for store in self._home.stores:
                 await store.settle()
         elif self._home.dirty:
@@ -283,7 +304,7 @@ class Database:
     async def _clone(self) -> AsyncIterator[None]:
         await self._loop.close_connections()  # those to the worker's own database
         store = self._home.store()
-        self._home.begin_clones()
+        self._home.begin_clones(whole=self._loop.seeded)
         try:
             await asyncio.to_thread(self._home.target, Key(self.dialect))
             yield

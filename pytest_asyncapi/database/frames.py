@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -74,6 +75,17 @@ class Member:
     @property
     def in_transaction(self) -> bool:
         return self.frame is not None
+
+    @contextmanager
+    def statement(self) -> Iterator[None]:
+        """A statement of its transaction runs in the block: an error fails the transaction."""
+        frame = self.frame
+        try:
+            yield
+        except BaseException:
+            if frame is not None:
+                frame.failed = True
+            raise
 
 
 class Frame:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from weakref import ref
 
@@ -39,12 +41,15 @@ class Home:
         self._opening = Opening(wishes)
         self._lock = threading.RLock()
         self._clones: dict[Key, Target] | None = None  # while a test has databases of its own
+        self._whole = False  # they are copies of the workers' databases, not of the templates
+        self.generation = 0  # it changes when the databases have closed all connections
         self._holders = 0
         self._closing = False
         self._committing = False
         self._engines: list[ref[Engine]] = []
         self.dirty = False  # a test in commit isolation has begun, and the databases have not been put back
         self.settled = True  # False when a fixture of many tests has connected: what it wrote is to stay
+        self.seeded = False  # such a fixture has been there
         self._imported = {"asyncpg", "psycopg"} & set(sys.modules)  # by the app: later we import one ourselves
         self._allowed = self._read_wishes()
         self._default: str | None = self._allowed[0] if len(self._allowed) == 1 else None
@@ -190,12 +195,26 @@ class Home:
         if self._clones is None:
             return store.target
         if key not in self._clones:
-            self._clones[key] = store.clone()
+            self._clones[key] = store.clone(whole=self._whole)
         return self._clones[key]
 
-    def begin_clones(self) -> None:
-        """A test gets databases of its own: each is copied when it is first used."""
-        self._clones = {}
+    def begin_clones(self, whole: bool) -> None:
+        """A test gets databases of its own: each is copied when it is first used.
+
+        `whole`: with what shared fixtures, or a lifespan that tests share, have written beside the schema.
+        """
+        self._clones, self._whole = {}, whole or self.seeded
+        self.generation += self._whole
+
+    @contextmanager
+    def beside_clones(self) -> Iterator[None]:
+        """What connects in the block reaches the worker's databases; then the clones are copied from those again."""
+        clones, self._clones = self._clones or {}, None
+        try:
+            yield
+        finally:
+            self.begin_clones(whole=True)
+            self._clones = {key: self._stores[key].clone(whole=True, into=clone) for key, clone in clones.items()}
 
     def end_clones(self) -> None:
         """The test is over."""

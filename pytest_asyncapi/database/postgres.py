@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from pytest_asyncapi.database import admin, server, workers
-from pytest_asyncapi.database.admin import Admin, Session, quoted, sqlstate
+from pytest_asyncapi.database.admin import Admin, Session, literal, quoted, sqlstate
 from pytest_asyncapi.database.reset import BASELINE, DatabaseChanged, Resetter
 from pytest_asyncapi.database.schema import Schema
 from pytest_asyncapi.database.server import Server
@@ -142,9 +142,10 @@ class PostgresStore(Store):
         await keeper.execute(f"ALTER DATABASE {quoted(name)} WITH ALLOW_CONNECTIONS false")  # or it cannot be copied
         await workers.mark(keeper, name, **facts, state="ready")
 
-    async def _make(self, name: str) -> None:
+    async def _make(self, name: str, template: str = "") -> None:
+        template = template or self._template
         await workers.drop(self._keeper, name)
-        await self._keeper.execute(f"CREATE DATABASE {quoted(name)} TEMPLATE {quoted(self._template)}{self._strategy}")
+        await self._keeper.execute(f"CREATE DATABASE {quoted(name)} TEMPLATE {quoted(template)}{self._strategy}")
         await workers.mark(self._keeper, name, kind="worker", run=self._run)
 
     # ---- what the tests need
@@ -203,10 +204,29 @@ class PostgresStore(Store):
         finally:
             await self._admin.arun(before.reset())
 
-    def clone(self) -> Target:
-        name = workers.fitted(self.name, f"_c{next(self._numbers)}")
-        self._admin.run(self._make(name))
+    def clone(self, whole: bool = False, into: Target | None = None) -> Target:
+        name = into.database if into else workers.fitted(self.name, f"_c{next(self._numbers)}")
+        self._admin.run(self._copy(name) if whole else self._make(name))
         return dataclasses.replace(self.target, database=name)
+
+    async def _copy(self, name: str) -> None:
+        """Copy this database, to which nobody may be connected then: a pool that is older has to reconnect."""
+        watched, session = self._original is not None, self._session
+        if session is not None:
+            await session.close()
+        await self._keeper.fetch(
+            "SELECT pg_terminate_backend(pid, 2000) FROM pg_stat_activity WHERE datname = " + literal(self.name)
+        )
+        await self._make(name, self.name)
+        if session is not None:
+            self._session = await admin.connect(self.target)
+            for resetter in filter(None, (self._original, self._current)):
+                resetter.session = self._session
+        if watched:
+            own = await admin.connect(dataclasses.replace(self.target, database=name))
+            for schema, *_ in await own.fetch(f"SELECT nspname FROM pg_namespace WHERE nspname LIKE '{BASELINE}%'"):
+                await own.execute(f"DROP SCHEMA {quoted(schema)} CASCADE")
+            await own.close()
 
     def discard(self, clone: Target) -> None:
         self._admin.start(workers.drop(self._keeper, clone.database))  # it takes a while, and nobody waits

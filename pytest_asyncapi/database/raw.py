@@ -165,14 +165,9 @@ class Seat:
         try:
             if self._held is None:
                 await scheduler.take_turn(member, sql, kind)
-            frame = member.frame
             try:
-                with record(sql, parameters, skip=not sql):
+                with member.statement(), record(sql, parameters, skip=not sql):
                     result = await work()
-            except BaseException:
-                if frame is not None:
-                    frame.failed = True
-                raise
             finally:
                 self._held = implicit if goes_on() else None
                 if self._held is None:

@@ -64,7 +64,7 @@ class Resetter:
     """Puts a database back to what it held when this was prepared: rows, sequences."""
 
     def __init__(self, session: Session, message: str) -> None:
-        self._session = session
+        self.session = session
         self._message = message
         self._count = 0
 
@@ -115,9 +115,9 @@ class Resetter:
         except Exception as error:
             if sqlstate(error) != LOCK_NOT_AVAILABLE:
                 raise
-            holders = [Holder(*row) for row in await self._session.fetch(_HOLDERS)]
+            holders = [Holder(*row) for row in await self.session.fetch(_HOLDERS)]
             for holder in holders:
-                await self._session.fetch(f"SELECT pg_terminate_backend({holder.pid}, 2000)")
+                await self.session.fetch(f"SELECT pg_terminate_backend({holder.pid}, 2000)")
             await self._run()
         self._count += 1
         if self._count % VACUUM_EVERY == 0:
@@ -125,13 +125,13 @@ class Resetter:
         return holders
 
     async def _run(self) -> None:
-        if not (await self._session.fetch(self._message))[0][0]:
+        if not (await self.session.fetch(self._message))[0][0]:
             raise DatabaseChanged
 
     async def _vacuum(self) -> None:
-        for oid, name, _ in await self._session.fetch(_TABLES):
-            if (await self._session.fetch(f"SELECT pg_total_relation_size({oid})"))[0][0] > VACUUM_ABOVE:
-                await self._session.execute(f"VACUUM {name}")
+        for oid, name, _ in await self.session.fetch(_TABLES):
+            if (await self.session.fetch(f"SELECT pg_total_relation_size({oid})"))[0][0] > VACUUM_ABOVE:
+                await self.session.execute(f"VACUUM {name}")
 
 
 async def _filled(session: Session, tables: list[str]) -> set[str]:

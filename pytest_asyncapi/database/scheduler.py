@@ -79,13 +79,9 @@ class Scheduler:
     async def turn(self, member: Member, sql: str = "", kind: Kind = Kind.READ) -> AsyncIterator[None]:
         """Have the connection for one statement of the open transaction of `member`."""
         await self.take_turn(member, sql, kind)
-        frame = member.frame
         try:
-            yield
-        except BaseException:
-            if frame is not None:
-                frame.failed = True
-            raise
+            with member.statement():
+                yield
         finally:
             self._turns.release()
 

@@ -119,9 +119,16 @@ class SQLiteStore(Store):
             await before.restore(self._file, self._main)
             before.close()
 
-    def clone(self) -> Target:
-        path = self._directory / f"{self._file.stem}_c{next(self._numbers)}.db"
-        shutil.copyfile(self._template_file, path)
+    def clone(self, whole: bool = False, into: Target | None = None) -> Target:
+        path = Path(into.database if into else self._directory / f"{self._file.stem}_c{next(self._numbers)}.db")
+        if whole:
+            with (
+                contextlib.closing(sqlite3.connect(self._file)) as now,
+                contextlib.closing(sqlite3.connect(path)) as new,
+            ):
+                now.backup(new)
+        else:
+            shutil.copyfile(self._template_file, path)
         return Target("sqlite", database=str(path))
 
     def discard(self, clone: Target) -> None:

@@ -54,8 +54,11 @@ class Store(ABC):
         """What is done in the block is undone at its end."""
 
     @abstractmethod
-    def clone(self) -> Target:
-        """Another database as the schema makes it."""
+    def clone(self, whole: bool = False, into: Target | None = None) -> Target:
+        """Another database as the schema makes it, or a clone `into` which that is put again.
+
+        `whole`: with all that this one holds now, for which all connections to it are closed.
+        """
 
     @abstractmethod
     def discard(self, clone: Target) -> None:
