@@ -8,9 +8,10 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
-from pytest_asyncapi.upstream.plan import planned
+from pytest_asyncapi.upstream.plan import Plan, planned
 
 if TYPE_CHECKING:
+    from pytest_asyncapi.upstream.request import Request
     from pytest_asyncapi.upstream.router import Upstream
 
 STACK: list[Upstream] = []
@@ -23,6 +24,17 @@ def current(host: str, port: int | None) -> Upstream | None:
         return None
     upstream = STACK[-1]
     return upstream if upstream.intercepts(host, port) else None
+
+
+def plan_of(request: Request, host: str, port: int, decided: Plan | None) -> Plan | None:
+    """What becomes of a request that a server for this address has read: what was decided above the wire, else what the
+    router says now. None: nobody answers there any more."""
+    if decided is not None:
+        plan = decided.use()
+        plan.request.proxy = request.proxy
+        return plan
+    upstream = current(host, port)
+    return upstream.plan(request).use() if upstream is not None else None
 
 
 @contextmanager

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_asyncapi.errors import UpstreamError
 from pytest_asyncapi.upstream import arguments
-from pytest_asyncapi.upstream.active import current
+from pytest_asyncapi.upstream.active import plan_of
 from pytest_asyncapi.upstream.fault import Fault
 from pytest_asyncapi.upstream.http1 import ESTABLISHED, BadRequest, RequestParser
-from pytest_asyncapi.upstream.plan import Plan, planned
+from pytest_asyncapi.upstream.plan import planned
 from pytest_asyncapi.upstream.replies import LAST_CHUNK, Reply, as_exception, frame
 from pytest_asyncapi.upstream.server import GARBAGE, ServerConnection, _not_http, last, truncated
 from pytest_asyncapi.wire.pipe import CLIENT_ADDRESS, HIGH_WATER, SERVER_ADDRESS, MemoryTransport, connect
@@ -226,7 +226,7 @@ def sync_stream(core: Any, client: str) -> Any:
                 self.parser.tunnel(request.url)
                 yield ESTABLISHED
                 return
-            plan = self._plan(request)
+            plan = plan_of(request, self.parser.host, self.parser.port, planned.get())
             if plan is None:
                 self._reset()
             elif plan.takes_websocket:
@@ -242,15 +242,6 @@ def sync_stream(core: Any, client: str) -> Any:
                     yield from self._broken(answer, Reply())
                 else:
                     raise as_exception(answer)
-
-        def _plan(self, request: Request) -> Plan | None:
-            plan = planned.get()
-            if plan is not None:
-                plan = plan.use()
-                plan.request.proxy = request.proxy
-                return plan
-            upstream = current(self.parser.host, self.parser.port)
-            return upstream.plan(request).use() if upstream is not None else None
 
         def _bytes(self, reply: Reply, request: Request) -> Iterator[bytes]:
             reply = last(reply, self.parser)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_asyncapi.errors import UpstreamError
 from pytest_asyncapi.upstream import arguments
-from pytest_asyncapi.upstream.active import current
+from pytest_asyncapi.upstream.active import current, plan_of
 from pytest_asyncapi.upstream.fault import Fault
 from pytest_asyncapi.upstream.http1 import CONTINUE, ESTABLISHED, BadRequest, RequestParser
 from pytest_asyncapi.upstream.plan import Plan, planned
@@ -92,7 +92,7 @@ class ServerConnection(asyncio.Protocol):
             self.parser.tunnel(request.url)
             self.transport.write(ESTABLISHED)
             return
-        plan = self._plan(request)
+        plan = plan_of(request, self.parser.host, self.parser.port, self.planned())
         if plan is None:
             self.transport.reset()
             return
@@ -106,15 +106,6 @@ class ServerConnection(asyncio.Protocol):
     def planned(self) -> Plan | None:
         """What was decided above the wire, by the pool of an httpx client."""
         return planned.get()
-
-    def _plan(self, request: Request) -> Plan | None:
-        plan = self.planned()
-        if plan is not None:
-            plan = plan.use()
-            plan.request.proxy = request.proxy
-            return plan
-        upstream = current(self.parser.host, self.parser.port)
-        return upstream.plan(request).use() if upstream is not None else None
 
     def _leaves_unread(self) -> bool:
         """Whether the body that is on its way meets the fault that it is not read; the call is noted then."""
