@@ -256,12 +256,22 @@ def test_an_extension_that_the_wheel_does_not_have_is_explained():
     ("given", "told"),
     [
         ("nothing.sql", "the schema of the test database: there is no file {root}/nothing.sql. It can be:"),
-        ("shop.models", "the schema of the test database cannot be 'shop.models'. It can be:"),
+        (
+            "shop.models",
+            "the schema of the test database, 'shop.models': expected 'package.module:attribute', for instance "
+            "'shop.models:Base.metadata'\nIt can be:",
+        ),
         (
             "no_such.models:Base",
-            "the schema of the test database, 'no_such.models:Base': there is no module 'no_such'. It can be:",
+            "the schema of the test database, 'no_such.models:Base': there is no module 'no_such'. Is it "
+            'installed, or is its folder in pytest\'s `pythonpath` (for instance pythonpath = ["."] or ["src"])?\n'
+            "It can be:",
         ),
-        ("json:Base", "the schema of the test database, 'json:Base': json has no Base. It can be:"),
+        (
+            "json:Decoder",
+            "the schema of the test database, 'json:Decoder': module 'json' has no attribute 'Decoder' (did you mean "
+            "'decoder'?)\nIt can be:",
+        ),
         (3, "the schema of the test database cannot be 3. It can be:"),
     ],
 )

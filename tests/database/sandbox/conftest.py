@@ -7,7 +7,7 @@ are looked at over a connection of another library: whatever the test committed,
 import asyncio
 import os
 import sqlite3
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -15,7 +15,7 @@ from sqlalchemy import JSON, ForeignKey, event, func, select
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from pytest_asyncapi.database import admin, server
+from pytest_asyncapi.database import admin, server, waits
 from pytest_asyncapi.database.interception import hooks
 from pytest_asyncapi.database.sandbox import RollbackSandbox
 from pytest_asyncapi.database.sessions import fresh_session
@@ -168,6 +168,34 @@ def make_app():
 async def sandbox(app: App) -> AsyncIterator[RollbackSandbox]:
     async with RollbackSandbox(hooks, lock_timeout=0.5) as sandbox:
         yield sandbox
+
+
+async def _until(true: Callable[[], bool]) -> None:
+    async with asyncio.timeout(30):
+        while not true():
+            await asyncio.sleep(0)
+
+
+@pytest.fixture
+def queued() -> Callable[..., Awaitable[None]]:
+    """`await queued(2)`: until two wait for the connection of a sandbox."""
+    return lambda number=1: _until(lambda: len(waits.waiting) >= number)
+
+
+@pytest.fixture
+def at_work() -> Callable[[RollbackSandbox, str], Awaitable[None]]:
+    """`await at_work(sandbox, sql)`: until the database has been sent a statement."""
+
+    def sent(sandbox: RollbackSandbox, sql: str) -> bool:
+        return any(frame.last_sql == sql for each in sandbox._schedulers.values() for frame in each.stack)
+
+    return lambda sandbox, sql: _until(lambda: sent(sandbox, sql))
+
+
+@pytest.fixture
+def rolled_back() -> Callable[[RollbackSandbox], Awaitable[None]]:
+    """`await rolled_back(sandbox)`: until no transaction is open in it."""
+    return lambda sandbox: _until(lambda: not any(each.stack for each in sandbox._schedulers.values()))
 
 
 @pytest.fixture

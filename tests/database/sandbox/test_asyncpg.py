@@ -203,7 +203,7 @@ async def test_codecs_are_of_one_connection(dsn, sandbox, postgres_app):
 
 
 async def test_time_outs(dsn, sandbox):
-    """A statement's own, the connection's, and none while it waits for its turn."""
+    """A statement's own, the connection's, and none while it waits for its turn: the driver's, in real time."""
     connection = await asyncpg.connect(dsn, command_timeout=0.05)
     with pytest.raises(TimeoutError):
         await connection.execute("SELECT pg_sleep(10)")
@@ -216,11 +216,11 @@ async def test_time_outs(dsn, sandbox):
     await connection.close()
 
 
-async def test_one_operation_at_a_time(dsn, sandbox):
+async def test_one_operation_at_a_time(dsn, sandbox, at_work):
     """As asyncpg itself says it."""
     connection = await asyncpg.connect(dsn)
-    task = asyncio.create_task(connection.execute("SELECT pg_sleep(0.2)"))
-    await asyncio.sleep(0.05)
+    task = asyncio.create_task(connection.execute("SELECT pg_sleep(0.05)"))
+    await at_work(sandbox, "SELECT pg_sleep(0.05)")
     with pytest.raises(asyncpg.InterfaceError, match="another operation is in progress"):
         await connection.fetch("SELECT 1")
     await task

@@ -31,7 +31,7 @@ async def test_cancelled_while_it_holds_a_transaction(app, sandbox):
     assert await app.emails() == ["ada"]
 
 
-async def test_cancelled_in_the_middle_of_a_statement(app, sandbox):
+async def test_cancelled_in_the_middle_of_a_statement(app, sandbox, at_work):
     """The database is at work when the client goes."""
     if app.postgresql:
         slow = "SELECT pg_sleep(30)"
@@ -46,7 +46,7 @@ async def test_cancelled_in_the_middle_of_a_statement(app, sandbox):
 
     await app.emails()
     task = asyncio.create_task(request())
-    await asyncio.sleep(0.05)
+    await at_work(sandbox, slow)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
@@ -56,7 +56,7 @@ async def test_cancelled_in_the_middle_of_a_statement(app, sandbox):
 
 
 async def test_time_out_of_the_app(app, sandbox):
-    """asyncio.timeout() and wait_for() around database work."""
+    """asyncio.timeout() and wait_for() around database work: they end in real time, as the app's do."""
     await app.emails()
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.05):
@@ -68,15 +68,15 @@ async def test_time_out_of_the_app(app, sandbox):
     assert await app.emails() == ["ada"]
 
 
-async def test_cancel_scope_of_anyio(app, sandbox):
-    """anyio (and with it Starlette) cancels again and again, until the scope is left."""
+async def test_cancel_scope_of_anyio(app, sandbox, queued):
+    """anyio (and with it Starlette) cancels again and again, until the scope is left; first by a real time-out."""
     await app.emails()
     with anyio.move_on_after(0.05):
         await app.request("late", wait=60)
     async with anyio.create_task_group() as group:
         for number in range(5):
             group.start_soon(app.request, f"late{number}")
-        await asyncio.sleep(0.003)
+        await queued()
         group.cancel_scope.cancel()
     before = await app.emails()
     await app.request("ada")

@@ -62,14 +62,14 @@ async def test_task_that_is_older_than_the_transaction_that_awaits_it(app, sandb
     assert await app.emails() == ["older"]
 
 
-async def test_holder_begins_to_await_one_who_waits_already(app, sandbox):
+async def test_holder_begins_to_await_one_who_waits_already(app, sandbox, queued):
     """The wait was in vain when it began, and is not any more."""
     async with app.Session() as session:
         session.add(app.User(email="holder"))
         await session.flush()
         stranger = contextvars.Context()  # it descends from nobody
         task = asyncio.get_running_loop().create_task(insert(app, "late"), context=stranger)
-        await asyncio.sleep(0.05)
+        await queued()
         assert not task.done()
         with pytest.warns(SandboxWarning, match="sees its uncommitted rows"):
             await task
@@ -78,7 +78,7 @@ async def test_holder_begins_to_await_one_who_waits_already(app, sandbox):
     assert await app.emails() == ["holder", "late"]
 
 
-async def test_stranger_waits_for_the_holder(app, sandbox):
+async def test_stranger_waits_for_the_holder(app, sandbox, queued):
     """Somebody who neither descends from the holder nor is awaited by it does not see its rows."""
     order = []
     holds = asyncio.Event()
@@ -88,7 +88,7 @@ async def test_stranger_waits_for_the_holder(app, sandbox):
             session.add(app.User(email="holder"))
             await session.flush()
             holds.set()
-            await asyncio.sleep(0.02)
+            await queued()
             await session.commit()
             order.append("holder")
 
@@ -239,7 +239,7 @@ async def test_session_left_open_is_named(app):
     await session.close()
 
 
-async def test_session_that_was_dropped_is_rolled_back(app, sandbox):
+async def test_session_that_was_dropped_is_rolled_back(app, sandbox, rolled_back):
     """The garbage collector takes it; others go on, and its rows are gone."""
     if app.name == "memory":
         pytest.skip("SQLAlchemy's own StaticPool keeps it")
@@ -252,7 +252,7 @@ async def test_session_that_was_dropped_is_rolled_back(app, sandbox):
     await asyncio.create_task(careless())
     with pytest.warns(Warning, match="non-checked-in connection"):
         gc.collect()
-    await asyncio.sleep(0.01)
+    await rolled_back(sandbox)
     await insert(app, "ada")
 
     assert await app.emails() == ["ada"]

@@ -51,12 +51,16 @@ async def write(session, body):
 
 
 async def test_time_out_names_both_parties(app):
-    """The whole message: the holder's begin, its line now, its last statement, the waiter's line, and what to do."""
-    release = asyncio.Event()
+    """The whole message: the holder's begin, its line now, its last statement, the waiter's line, and what to do.
+
+    The time-out is real: the loops of the clock room do not jump while a database has a socket or a thread open.
+    """
+    holds, release = asyncio.Event(), asyncio.Event()
 
     async def holder():
         async with app.Session() as session:
             await session.execute(text("INSERT INTO users (email) VALUES ('ada')"))  # holder begins
+            holds.set()
             await release.wait()  # holder waits
             await session.rollback()
 
@@ -66,7 +70,7 @@ async def test_time_out_names_both_parties(app):
 
     async with RollbackSandbox(hooks, lock_timeout=0.2):
         holding = stranger(holder(), "request-A")
-        await asyncio.sleep(0.1)
+        await holds.wait()
         waiting = stranger(waiter(), "request-B")
         with pytest.raises(SandboxTimeout) as caught:
             await waiting
@@ -143,7 +147,10 @@ def began_in_write() -> int:
 
 
 async def test_slow_requests_in_a_row_are_no_time_out(app):
-    """The limit is for a sandbox in which nothing moves: twenty that take a while each may take longer together."""
+    """The limit is for a sandbox in which nothing moves: twelve that take a while each may take longer together.
+
+    Real time is what is tested.
+    """
     async with RollbackSandbox(hooks, lock_timeout=0.15):
         await asyncio.gather(*(app.request(f"user{number:02}", wait=0.04) for number in range(12)))
         assert len(await app.emails()) == 12
@@ -172,19 +179,20 @@ async def test_order_of_arrival(app, sandbox):
 
 
 async def test_one_that_timed_out_lets_the_others_go_on(app):
-    """The error ends one wait; the sandbox works as before."""
-    release = asyncio.Event()
+    """The error ends one wait, after a real 0.1 s; the sandbox works as before."""
+    holds, release = asyncio.Event(), asyncio.Event()
 
     async def holder():
         async with app.Session() as session:
             session.add(app.User(email="holder"))
             await session.flush()
+            holds.set()
             await release.wait()
             await session.commit()
 
     async with RollbackSandbox(hooks, lock_timeout=0.1):
         task = stranger(holder(), "holder")
-        await asyncio.sleep(0.05)
+        await holds.wait()
         with pytest.raises(SandboxTimeout):
             await app.request("late")
         release.set()
@@ -193,7 +201,7 @@ async def test_one_that_timed_out_lets_the_others_go_on(app):
         assert await app.emails() == ["holder", "next"]
 
 
-async def test_waiter_that_is_cancelled_leaves_the_queue(app, sandbox):
+async def test_waiter_that_is_cancelled_leaves_the_queue(app, sandbox, queued):
     holds, release = asyncio.Event(), asyncio.Event()
 
     async def holder():
@@ -208,7 +216,7 @@ async def test_waiter_that_is_cancelled_leaves_the_queue(app, sandbox):
     await holds.wait()
     gone = stranger(app.request("gone"), "gone")
     stays = stranger(app.request("stays"), "stays")
-    await asyncio.sleep(0.02)
+    await queued(2)
     gone.cancel()
     release.set()
     await asyncio.gather(task, stays)
@@ -217,7 +225,7 @@ async def test_waiter_that_is_cancelled_leaves_the_queue(app, sandbox):
     assert await app.emails() == ["holder", "stays"]
 
 
-async def test_waiters_learn_that_the_test_is_over(app):
+async def test_waiters_learn_that_the_test_is_over(app, queued):
     """Nobody waits for a sandbox that is no more."""
     from pytest_asyncapi.errors import SandboxClosed
 
@@ -226,7 +234,7 @@ async def test_waiters_learn_that_the_test_is_over(app):
         session.add(app.User(email="ada"))
         await session.flush()
         waiting = stranger(app.request("bob"), "waiting")
-        await asyncio.sleep(0.05)
+        await queued()
     with pytest.raises(SandboxClosed):
         await waiting
     await session.close()
