@@ -6,10 +6,12 @@ value, or raises ValueError(what was expected).
 
 from __future__ import annotations
 
+import importlib
 import math
 import numbers
 import re
 from collections.abc import Callable
+from types import ModuleType
 from typing import Any
 
 Parser = Callable[[Any], Any]
@@ -128,3 +130,42 @@ def number_of_seconds(what: str, value: object) -> float:
     if not math.isfinite(value) or value < 0:
         raise ValueError(f"{what} takes a finite number of seconds, zero or more, not {value!r}")
     return float(value)
+
+
+class NothingOfThatName(Exception):
+    """What was written names nothing; why, in words."""
+
+
+def by_name(name: str, example: str) -> Any:
+    """What `package.module:attribute` names in the user's code; `example` is such a name, for the error.
+
+    Raises NothingOfThatName, and lets through what the module itself raises.
+    """
+    __tracebackhide__ = True
+    module_name, colon, path = name.partition(":")
+    if not colon or not module_name or not path:
+        raise NothingOfThatName(f"expected 'package.module:attribute', for instance {example!r}")
+    try:
+        found: Any = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
+            raise  # a module that this one imports: its own error
+        raise NothingOfThatName(
+            f"there is no module {error.name!r}. Is it installed, or is its folder in pytest's `pythonpath` "
+            '(for instance pythonpath = ["."] or ["src"])?'
+        ) from None
+    for part in path.split("."):
+        try:
+            found = getattr(found, part)
+        except AttributeError:
+            kind = f"module {found.__name__!r}" if isinstance(found, ModuleType) else repr(found)
+            raise NothingOfThatName(f"{kind} has no attribute {part!r}{_suggestion(found, part)}") from None
+    return found
+
+
+def _suggestion(value: Any, wanted: str) -> str:
+    import difflib
+
+    names = [name for name in vars(value) if not name.startswith("_")] if isinstance(value, ModuleType) else []
+    close = difflib.get_close_matches(wanted, names, 1, 0.5)
+    return f" (did you mean {close[0]!r}?)" if close else ""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
 from typing import Any
 
 from pytest_asyncapi.asgi import ASGIApp
 from pytest_asyncapi.errors import ConfigurationError
+from pytest_asyncapi.values import NothingOfThatName, by_name
 
 HOW = """\
 Either set it in the configuration file (pyproject.toml, [tool.pytest.ini_options]):
@@ -31,36 +31,13 @@ def load_app(name: str) -> ASGIApp:
     """
     __tracebackhide__ = True
     target = name.removesuffix("()")
-    module_name, colon, path = target.partition(":")
-    if not colon or not module_name or not path:
-        raise ConfigurationError(
-            f"asyncapi_app = {name!r}: expected 'package.module:attribute', for instance 'shop.main:app'"
-        )
-    found: Any = _module(name, module_name)
-    for part in path.split("."):
-        try:
-            found = getattr(found, part)
-        except AttributeError:
-            raise ConfigurationError(
-                f"asyncapi_app = {name!r}: {_kind(found)} has no attribute {part!r}{_suggestion(found, part)}"
-            ) from None
+    try:
+        found = by_name(target, "shop.main:app")
+    except NothingOfThatName as error:
+        raise ConfigurationError(f"asyncapi_app = {name!r}: {error}") from None
     if target != name or _is_factory(found):
         found = _called(found, f"asyncapi_app = {name!r}")
     return checked(found, f"asyncapi_app = {name!r}")
-
-
-def _module(name: str, module_name: str) -> Any:
-    __tracebackhide__ = True
-    try:
-        return importlib.import_module(module_name)
-    except ModuleNotFoundError as error:
-        if error.name is None or not (module_name == error.name or module_name.startswith(f"{error.name}.")):
-            raise  # a module that the app imports: its own error
-        raise ConfigurationError(
-            f"asyncapi_app = {name!r}: there is no module {error.name!r}. Is it installed, or is its folder in "
-            "pytest's `pythonpath` "
-            '(for instance pythonpath = ["."] or ["src"])?'
-        ) from None
 
 
 def _called(factory: Any, origin: str) -> Any:
@@ -73,18 +50,6 @@ def _called(factory: Any, origin: str) -> Any:
             f"{inspect.signature(factory)}. Give them defaults, or call it in a fixture `asgi_app` of conftest.py"
         )
     return factory()
-
-
-def _kind(value: Any) -> str:
-    return f"module {value.__name__!r}" if inspect.ismodule(value) else repr(value)
-
-
-def _suggestion(module: Any, wanted: str) -> str:
-    import difflib
-
-    names = [name for name, value in vars(module).items() if callable(value)] if inspect.ismodule(module) else []
-    close = difflib.get_close_matches(wanted, names, 1, 0.5)
-    return f" (did you mean {close[0]!r}?)" if close else ""
 
 
 def _takes(value: Any, count: int) -> bool | None:

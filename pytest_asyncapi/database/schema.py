@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import importlib
 import importlib.util
 import inspect
 import logging
@@ -26,6 +25,7 @@ from pytest_asyncapi.database import admin, pools
 from pytest_asyncapi.database.queries import unlogged
 from pytest_asyncapi.database.targets import Fixed, Target, routed
 from pytest_asyncapi.errors import ConfigurationError, MissingDependency, SchemaError, ours
+from pytest_asyncapi.values import NothingOfThatName, by_name
 
 if TYPE_CHECKING:
     from sqlalchemy import MetaData
@@ -121,29 +121,11 @@ def _from_path(path: Path) -> Source:
 
 
 def _from_name(name: str) -> Source:
-    module_name, colon, attribute = name.partition(":")
-    if not colon or not module_name or not attribute:
-        raise ConfigurationError(f"the schema of the test database cannot be {name!r}. It can be:\n{FORMS}")
-    value: Any = _module(name, module_name)
-    for part in attribute.split("."):
-        try:
-            value = getattr(value, part)
-        except AttributeError:
-            raise ConfigurationError(
-                f"the schema of the test database, {name!r}: {module_name} has no {attribute}. It can be:\n{FORMS}"
-            ) from None
-    return _from_object(value, name)
-
-
-def _module(name: str, module_name: str) -> Any:
     try:
-        return importlib.import_module(module_name)
-    except ModuleNotFoundError as error:
-        if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
-            raise  # a module that this one imports: its own error
-        raise ConfigurationError(
-            f"the schema of the test database, {name!r}: there is no module {error.name!r}. It can be:\n{FORMS}"
-        ) from None
+        value = by_name(name, "shop.models:Base.metadata")
+    except NothingOfThatName as error:
+        raise ConfigurationError(f"the schema of the test database, {name!r}: {error}\nIt can be:\n{FORMS}") from None
+    return _from_object(value, name)
 
 
 def _from_object(value: Any, name: str | None) -> Source:

@@ -268,9 +268,9 @@ def test_an_extension_that_the_wheel_does_not_have_is_explained():
             "It can be:",
         ),
         (
-            "json:Decoder",
-            "the schema of the test database, 'json:Decoder': module 'json' has no attribute 'Decoder' (did you mean "
-            "'decoder'?)\nIt can be:",
+            "json:JSONdecoder",
+            "the schema of the test database, 'json:JSONdecoder': module 'json' has no attribute 'JSONdecoder' (did "
+            "you mean 'JSONDecoder'?)\nIt can be:",
         ),
         (3, "the schema of the test database cannot be 3. It can be:"),
     ],
