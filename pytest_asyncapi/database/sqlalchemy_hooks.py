@@ -46,10 +46,7 @@ class SandboxPool(Pool):
         creator: Any = self._connect_virtual
         super().__init__(creator, dialect=origin._dialect, reset_on_return=origin._reset_on_return)
         self.__dict__["dispatch"] = origin.dispatch
-        # What listens to the first connection awaits under a lock. SQLAlchemy 2.0 gives a pool that is made anew by
-        # dispose() a thread's lock for it, and two tasks that connect at once would stop the loop for good.
-        for event in (origin.dispatch.first_connect, origin.dispatch.connect):
-            event.for_modify(origin.dispatch)._set_asyncio()
+        _lock_tasks(origin)
         self.origin = origin
         self.driver = str(origin._dialect.driver)  # type: ignore[union-attr]
         self.transparent = transparent
@@ -163,6 +160,18 @@ class Held:
             self._record.close()
 
 
+def _lock_tasks(pool: Pool) -> None:
+    """Let what listens to the first connection, and awaits under a lock, do so under a lock of tasks.
+
+    An older SQLAlchemy 2.0 gives a pool that is made anew by dispose(), as the harness does it after a test with
+    real connections, a thread's lock for it: two tasks that connect at once would stop the loop for good.
+    """
+    if "_asyncapi_locks_tasks" not in pool.__dict__:
+        pool.__dict__["_asyncapi_locks_tasks"] = True
+        for event in (pool.dispatch.first_connect, pool.dispatch.connect):
+            event.for_modify(pool.dispatch)._set_asyncio()
+
+
 def _protocol(connection: Any) -> Any:
     return connection._connection._protocol
 
@@ -216,6 +225,8 @@ def attach(hooks: Hooks) -> Callable[[], None]:
         if isinstance(pool, SandboxPool) or _physical.get():
             return _connect(pool)
         if not hooks.active:
+            if pool._dialect.is_async:
+                _lock_tasks(pool)
             _refuse_held(pool)
             if (rule := hooks.rule()).objection() and (address := _peek(pool)) is not None:
                 rule.target_for(address, _where())

@@ -93,6 +93,23 @@ async def test_first_connections_at_once_after_dispose(app):
         await app.create()
 
 
+async def test_first_real_connections_at_once_after_dispose(postgres_app):
+    """The same in the app's own pool, which is disposed of after a test with real commits."""
+    engine = postgres_app.engine
+
+    @event.listens_for(engine.sync_engine, "connect")
+    def set_up(connection, record):
+        cursor = connection.cursor()
+        cursor.execute("SELECT pg_sleep(0.01)")  # it awaits, and so has others come
+        cursor.close()
+
+    hooks.install()
+    for _ in range(2):
+        assert await asyncio.gather(*(postgres_app.emails() for _ in range(5))) == [[]] * 5
+        await engine.dispose()
+    hooks.uninstall()
+
+
 async def test_memory_database_outlives_a_sandbox_in_which_it_was_disposed_of_and_used(app):
     if app.name != "memory":
         pytest.skip(":memory: only")
