@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import importlib
+import re
 import warnings
 from collections.abc import Generator
 from types import ModuleType
@@ -179,15 +180,19 @@ or set `asyncapi_names = true`.{more}
 Use 'pytest --fixtures [testpath]' to see the fixtures of other plugins."""
 
 
+_HIDDEN = re.compile(r"\b_asyncapi_\w+, ")
+
+
 def _explain_missing(error: pytest.FixtureLookupError) -> None:
-    """Where the fixture that was not found is one of ours: say how to get it, in place of the list of all others."""
+    """Where the fixture that was not found is one of ours: say how to get it, in place of the list of all others.
+
+    Else take those out of the list that nobody asks for by name.
+    """
     text = _missing(error.argname or "")
-    if text is None:
-        return
 
     def formatrepr() -> Any:
         shown = type(error).formatrepr(error)
-        shown.errorstring = text
+        shown.errorstring = text or _HIDDEN.sub("", shown.errorstring)
         return shown
 
     error.formatrepr = formatrepr  # type: ignore[method-assign]
@@ -204,6 +209,22 @@ def _missing(name: str) -> str | None:
         why = "loads its fixtures only where a project configures it, or a test names one as an argument"
         return _MISSING.format(name=name, why=why, more="")
     return None
+
+
+_MISMATCH = re.compile(r"ScopeMismatch: You tried to access the function scoped fixture (?:asyncapi_)?(\w+) ")
+
+_SHARED = """\
+{mismatch}
+pytest-asyncapi makes {name!r} anew for each test, so no fixture that several tests share can ask for it.
+Narrow that fixture to scope="function", or let it use the app itself: its engine, whose rows are then there in each
+test, or `async with pytest_asyncapi.client.AsyncClient(app) as client`."""
+
+
+def _explain_mismatch(error: BaseException) -> None:
+    """Where a fixture asked for one of ours that lives shorter: say what it can do instead."""
+    found = _MISMATCH.match(str(error))
+    if found is not None and found[1] in runner.PUBLIC:
+        raise pytest.fail.Exception(_SHARED.format(mismatch=error, name=found[1]), pytrace=False) from None
 
 
 # ---- the run
@@ -235,5 +256,8 @@ def pytest_runtest_setup(item: pytest.Item) -> Generator[None, None, None]:
         yield
     except pytest.FixtureLookupError as error:
         _explain_missing(error)
+        raise
+    except pytest.fail.Exception as error:
+        _explain_mismatch(error)
         raise
     runner.check_shared(item)

@@ -145,7 +145,45 @@ def test_another_missing_fixture_has_the_message_of_pytest(
 
     result = beside_a_neighbour.runpytest_inprocess("-p", "room", *quiet)
 
-    result.stdout.fnmatch_lines(["E       fixture 'gadgett' not found", ">       available fixtures: *"])
+    result.stdout.fnmatch_lines(
+        ["E       fixture 'gadgett' not found", ">       available fixtures: *asyncapi_gadget, *"]
+    )
+    assert "_asyncapi_loop" not in result.stdout.str()
+
+
+@pytest.mark.parametrize("name", ["gadget", "asyncapi_gadget"])
+def test_a_fixture_of_ours_asked_for_by_one_that_tests_share(
+    beside_a_neighbour: pytest.Pytester, both: tuple[str, ...], app_text: str, name: str
+) -> None:
+    (beside_a_neighbour.path / "pytest.ini").write_text("[pytest]\nasyncapi_names = true\n")
+    beside_a_neighbour.makepyfile(
+        app_text.format(app="shop")
+        + f"@pytest.fixture(scope='session')\ndef wide({name}): pass\ndef test_it(wide): pass"
+    )
+
+    result = beside_a_neighbour.runpytest_inprocess(*both)
+
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(
+        [
+            f"*ScopeMismatch: You tried to access the function scoped fixture {name} with a session scoped*",
+            "*pytest-asyncapi makes 'gadget' anew for each test, so no fixture that several tests share can ask for*",
+        ]
+    )
+    assert "During handling" not in result.stdout.str()
+
+
+def test_another_fixture_of_too_narrow_a_scope_has_the_message_of_pytest(
+    beside_a_neighbour: pytest.Pytester, both: tuple[str, ...]
+) -> None:
+    beside_a_neighbour.makepyfile(
+        "import pytest\n@pytest.fixture(scope='session')\ndef wide(monkeypatch): pass\ndef test_it(wide): pass"
+    )
+
+    result = beside_a_neighbour.runpytest_inprocess(*both)
+
+    result.stdout.fnmatch_lines(["*ScopeMismatch: You tried to access the function scoped fixture monkeypatch with*"])
+    assert "anew for each test" not in result.stdout.str()
 
 
 def test_the_long_name_by_getfixturevalue_alone_says_what_is_missing(
