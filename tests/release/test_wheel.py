@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).parents[2]
-MOST_KILOBYTES = 500  # it is source code alone; this is for the data file that creeps in
+MOST_KILOBYTES = 460  # docs/design.md says why it is more than the 300 of the plan
 
 
 @pytest.fixture(scope="module")
