@@ -185,12 +185,24 @@ class LiveWebSocket(_Served, WebSocketExchange):
     """A websocket over the socket."""
 
     rejected_with: tuple[int, str] | None = None  # code and reason of a close before the acceptance
+    _receiving: asyncio.Future[None] | None = None
 
     async def receive(self) -> Message:
-        message = await self._wire_receive()
+        self._receiving = self.loop.create_future()
+        try:
+            message = await self._wire_receive()
+        finally:
+            if not self._receiving.done():
+                self._receiving.set_result(None)
         if message["type"] == "websocket.disconnect":
             self.left = True
         return message
+
+    async def part(self, timeout: float = 1.0) -> None:
+        """The client has left: an app that waits for a message is told so, as soon as the server has read it."""
+        if self._receiving is not None:
+            await wait_for(self._receiving, timeout)
+        await self.end()
 
     async def send(self, message: Message) -> None:
         __tracebackhide__ = True

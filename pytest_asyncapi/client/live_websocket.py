@@ -7,6 +7,7 @@ import contextlib
 import importlib
 from typing import TYPE_CHECKING, Any
 
+import anyio
 import wsproto
 import wsproto.connection
 import wsproto.events as events
@@ -115,10 +116,21 @@ class LiveChannel:
             gone = (self._core.NetworkError, wsproto.utilities.LocalProtocolError)  # closed from the other side
             with contextlib.suppress(*gone):
                 await self._write(events.CloseConnection(code, reason))
-        await self._exchange.end()
+                await self._read_to_the_end()
         await self._stream.aclose()
+        await self._exchange.part()
         if self._exchange.noticed_departure():
             self._exchange.exc_seen = True
+
+    async def _read_to_the_end(self) -> None:
+        """Until the server closes: a socket that is closed with something unread resets the connection.
+
+        RFC 6455, section 7.1.1: the server closes first. Those of `websockets` before 14 tell their app of the end only
+        when the client has closed as well.
+        """
+        with contextlib.suppress(self._core.ReadTimeout, anyio.BusyResourceError):  # another task of the test reads
+            while await self._stream.read(65536, 1.0):
+                pass
 
     def show(self) -> None:
         self._exchange.show()

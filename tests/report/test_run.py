@@ -1,11 +1,16 @@
 """`--asyncapi-report`: what of a run comes into its page."""
 
+import inspect
+
 import pytest
+from starlette.routing import Router
 
 from pytest_asyncapi.report.collector import SECTIONS, Collector
 from tests.report.conftest import data_of
 
 SECRETS = ("upstream", "sql", "redis", "query", "header", "raised", "url", "body", "bearer")
+
+TELLS_THE_ROUTE = 'scope["route"]' in inspect.getsource(Router)  # since Starlette 1.7
 
 
 @pytest.fixture
@@ -45,10 +50,12 @@ def test_a_run(data, pytester):
     assert order["c"] == [1, 1, 1, 1, 0]
     assert all(begin <= each["at"] <= begin + took <= end for each in found.values())
     assert found["request"]["label"] == "POST /orders/7?token=***"
-    assert (found["request"]["outcome"], found["request"]["detail"]) == ("200", "route /orders/{id}")
+    route = "/orders/{id}" if TELLS_THE_ROUTE else "/orders/7"
+    assert found["request"]["outcome"] == "200"
+    assert found["request"]["detail"] == (f"route {route}" if TELLS_THE_ROUTE else "")
     assert found["request"]["took"] > found["sql"]["took"] > 0
     assert found["sql"]["label"] == "SELECT * FROM (SELECT 1 AS password) WHERE password = '***' OR 1 = ?"
-    assert found["sql"]["detail"].splitlines()[1] == "in POST /orders/{id}"
+    assert found["sql"]["detail"].splitlines()[1] == f"in POST {route}"
     assert found["redis"]["label"] == 'SET order:7 {"token": "***"}'
     assert found["redis"]["took"] is None
     assert found["upstream"]["label"] == "GET https://rates.example.com/latest?api_key=***"
