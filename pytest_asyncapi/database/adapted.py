@@ -251,7 +251,7 @@ class VirtualConnection:
         return pieces if len(pieces) > 1 else []
 
     @contextmanager
-    def operation(self, sql: str, kind: Kind) -> Iterator[None]:
+    def operation(self, sql: str, kind: Kind, parameters: Any = None) -> Iterator[None]:
         """Have the link for one operation; it begins the transaction where that is what the driver does."""
         if self._busy:
             raise self._link.dialect.loaded_dbapi.OperationalError(
@@ -268,7 +268,7 @@ class VirtualConnection:
             if not member.in_transaction:
                 await_(scheduler.begin(member, read_only=self._read_only))
             try:
-                await_(scheduler.take_turn(member, sql, kind))
+                await_(scheduler.take_turn(member, sql, kind, parameters))
                 try:
                     with member.statement():
                         yield
@@ -324,7 +324,7 @@ class VirtualCursor:
                 virtual.rollback()
                 return self
             case kind:
-                with virtual.operation(operation, kind):
+                with virtual.operation(operation, kind, parameters):
                     operation = virtual.bearable(operation)
                     arguments = (operation,) if parameters is None else (operation, parameters)
                     return self._real.execute(*arguments)

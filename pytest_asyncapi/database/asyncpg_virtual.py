@@ -232,7 +232,7 @@ class VirtualProtocol:
                     await self._ensure_prepared(statement)
                     yield self._link.protocol
                     return
-                async with self._turn(self._member, sql, kind or kind_of(sql)):
+                async with self._turn(self._member, sql, kind or kind_of(sql), parameters):
                     self._link.use(self._view)
                     await self._ensure_prepared(statement)
                     yield self._link.protocol
@@ -240,7 +240,7 @@ class VirtualProtocol:
             self._busy = False
 
     @asynccontextmanager
-    async def _turn(self, member: Member, sql: str, kind: Kind) -> AsyncIterator[None]:
+    async def _turn(self, member: Member, sql: str, kind: Kind, parameters: Any) -> AsyncIterator[None]:
         scheduler = member.scheduler
         implicit = not member.in_transaction
         if kind is Kind.TWO_PHASE:
@@ -248,7 +248,7 @@ class VirtualProtocol:
         if implicit:
             await scheduler.begin(member)
         try:
-            async with scheduler.turn(member, sql, kind):
+            async with scheduler.turn(member, sql, kind, parameters):
                 yield
         except BaseException:
             if implicit:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
+from pytest_asyncapi.database.commits import AtCommit
 from pytest_asyncapi.database.sites import Site, callers
 
 if TYPE_CHECKING:
@@ -108,6 +109,7 @@ class Frame:
         """Statements that an enclosing transaction of the same task ran inside of this one."""
         self.ended: str | None = None
         """`commit` or `rollback`, when its owner is done with it but transactions above it are open."""
+        self.at_commit = AtCommit()
         self.failed = False
         self.open = True
         self.warned = False

@@ -164,7 +164,7 @@ class Seat:
                 await self.begin(read_only=read_only)
         try:
             if self._held is None:
-                await scheduler.take_turn(member, sql, kind)
+                await scheduler.take_turn(member, sql, kind, parameters)
             try:
                 with member.statement(), record(sql, parameters, skip=not sql):
                     result = await work()

@@ -76,22 +76,26 @@ class Scheduler:
             self._warn(waits.sees_uncommitted(member, host))
 
     @asynccontextmanager
-    async def turn(self, member: Member, sql: str = "", kind: Kind = Kind.READ) -> AsyncIterator[None]:
+    async def turn(
+        self, member: Member, sql: str = "", kind: Kind = Kind.READ, parameters: Any = None
+    ) -> AsyncIterator[None]:
         """Have the connection for one statement of the open transaction of `member`."""
-        await self.take_turn(member, sql, kind)
+        await self.take_turn(member, sql, kind, parameters)
         try:
             with member.statement():
                 yield
         finally:
             self._turns.release()
 
-    async def take_turn(self, member: Member, sql: str, kind: Kind) -> None:
+    async def take_turn(self, member: Member, sql: str, kind: Kind, parameters: Any = None) -> None:
         """The first half of `turn()`, for code that has to `release()` where it cannot await."""
         frame = self._frame_of(member)
         task = asyncio.current_task()
         await self._surface_of(frame, member, "run a statement", task)
         try:
             await self._prepare(frame, kind)
+            if not frame.failed and (before := frame.at_commit.before(sql, parameters)):
+                await finish(self.link.control(*before))
         except BaseException:
             self._turns.release()
             raise
@@ -370,7 +374,7 @@ class Scheduler:
         try:
             if self.link.deferrable and (frame.wrote or frame.hosted):
                 await self.link.check_deferred()
-            await self.link.control(f"RELEASE SAVEPOINT {frame.savepoint}")
+            await self.link.control(f"RELEASE SAVEPOINT {frame.savepoint}", *frame.at_commit.statements)
         except Exception as error:
             await self._undo(frame)
             if not self.link.is_aborted(error):

@@ -33,6 +33,8 @@ TRAPS = {
     "NOTIFY is not heard": "test_limits: test_notifications_are_not_heard",
     "SERIALIZABLE and REPEATABLE READ": "test_transactions: test_more_isolation_is_warned_of",
     "SET reaches the others": "test_limits: test_settings_of_the_session_reach_the_others",
+    "SET LOCAL ends with its transaction": "test_transactions: test_settings_of_a_transaction_end_with_it",
+    "temporary tables ON COMMIT DROP": "test_transactions: test_temporary_table_until_the_commit",
     "SET ends with the test": "test_limits: test_settings_of_the_session_end_with_the_test",
     "DDL is undone": "test_transactions: test_ddl_is_undone_too",
     "VACUUM, CREATE INDEX CONCURRENTLY": "test_limits: test_what_runs_in_no_transaction",

@@ -216,6 +216,15 @@ async def test_time_outs(dsn, sandbox):
     await connection.close()
 
 
+async def test_settings_of_a_transaction_end_with_it(dsn, sandbox):
+    connection = await asyncpg.connect(dsn)
+    async with connection.transaction():
+        await connection.execute("SELECT set_config($1, $2, true)", "app.tenant", "7")
+        assert await connection.fetchval("SHOW app.tenant") == "7"
+    assert await connection.fetchval("SELECT current_setting('app.tenant', true)") == ""
+    await connection.close()
+
+
 async def test_one_operation_at_a_time(dsn, sandbox, at_work):
     """As asyncpg itself says it."""
     connection = await asyncpg.connect(dsn)

@@ -361,6 +361,13 @@ async def test_synchronous_connection_is_refused(dsn, sandbox):
         psycopg.connect(dsn)
 
 
+async def test_settings_of_a_transaction_end_with_it(connection):
+    await connection.execute("SELECT set_config(%s, %s, true)", ("app.tenant", "7"))
+    assert await (await connection.execute("SHOW app.tenant")).fetchone() == ("7",)
+    await connection.commit()
+    assert await (await connection.execute("SELECT current_setting('app.tenant', true)")).fetchone() == ("",)
+
+
 async def test_djangos_connections_are_left_to_pytest_django(dsn, sandbox, monkeypatch):
     """It undoes what they write. Without it they would really commit, as any other synchronous connection."""
     made_by_django = type("Cursor", (psycopg.Cursor,), {"__module__": "django.db.backends.postgresql.base"})

@@ -2,6 +2,7 @@
 
 import pytest
 
+from pytest_asyncapi.database.commits import local_settings
 from pytest_asyncapi.database.statements import Kind, asked_level, bearable, is_script, kind_of, split, split_sqlite
 
 
@@ -43,6 +44,26 @@ from pytest_asyncapi.database.statements import Kind, asked_level, bearable, is_
 )
 def test_kind(sql, kind):
     assert kind_of(sql) is kind
+
+
+@pytest.mark.parametrize(
+    ("sql", "parameters", "names"),
+    [
+        ("SET LOCAL app.tenant = '7'", None, ["app.tenant"]),
+        ("  set local time zone 'UTC'; SET LOCAL \"role\" TO x", None, ["timezone", "role"]),
+        ("SELECT set_config('app.tenant', '7', true)", None, ["app.tenant"]),
+        ("SELECT set_config('app.tenant', '7', false)", None, []),
+        ("SELECT set_config($1::VARCHAR, $2::VARCHAR, $3::BOOLEAN) AS x", ("a.b", "7", True), ["a.b"]),
+        ("SELECT set_config($1, $2, $3)", ("a.b", "7", False), []),
+        ("SELECT 1, %s, set_config(%s, %s, is_local => true)", (0, "a.b", "7"), ["a.b"]),
+        ("SELECT set_config(%(n)s::VARCHAR, %(v)s, %(l)s::BOOLEAN)", {"n": "a.b", "v": 1, "l": True}, ["a.b"]),
+        ("SELECT set_config(name, '7', true) FROM settings", None, []),
+        ("SET LOCAL transaction_read_only = on", None, []),
+        ("SET app.tenant = '7'", None, []),
+    ],
+)
+def test_settings_of_a_transaction(sql, parameters, names):
+    assert local_settings(sql, parameters) == names
 
 
 def test_scripts_are_cut_where_statements_end():

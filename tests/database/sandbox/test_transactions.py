@@ -298,3 +298,59 @@ async def test_json_of_an_app_is_json(app, session):
         other.add(app.User(email="ada", data={"a": [1, None]}))
 
     assert (await session.scalars(select(app.User))).one().data == {"a": [1, None]}
+
+
+@pytest.mark.parametrize("way", ["statement", "function", "parameters"])
+async def test_settings_of_a_transaction_end_with_it(app, sandbox, way):
+    """As row-level security wants it: the next transaction finds what held before, committed or not."""
+    if not app.postgresql:
+        pytest.skip("of PostgreSQL")
+    ways = {
+        "statement": (text("SET LOCAL app.tenant = '7'"), None),
+        "function": (text("SELECT set_config('app.tenant', :it, true)"), {"it": "7"}),
+        "parameters": (select(func.set_config("app.tenant", "7", True)), None),
+    }
+    ask = text("SELECT coalesce(current_setting('app.tenant', true), '')")
+
+    async def tenant(session):
+        return (await session.execute(ask)).scalar()
+
+    async with app.Session() as session:
+        await session.execute(*ways[way])
+        assert await tenant(session) == "7"
+        async with session.begin_nested() as savepoint:
+            await savepoint.rollback()
+        assert await tenant(session) == "7"
+        await session.commit()
+        assert await tenant(session) == ""
+        async with session.begin_nested() as savepoint:
+            await session.execute(*ways[way])
+            await savepoint.rollback()
+        assert await tenant(session) == ""
+        await session.execute(*ways[way])
+        await session.execute(*ways[way])
+        await session.commit()
+    async with app.Session() as session:
+        assert await tenant(session) == ""
+        await session.execute(text("SET LOCAL ROLE pg_monitor"))
+        await session.execute(text("SET LOCAL TIME ZONE 'Asia/Tokyo'"))
+        await session.execute(text("SET LOCAL search_path TO public, pg_catalog"))
+        await session.commit()
+        settings = text("SELECT current_user, current_setting('timezone'), current_setting('search_path')")
+        user, zone, path = (await session.execute(settings)).one()
+        assert user == "postgres"
+        assert zone != "Asia/Tokyo"
+        assert path == '"$user", public'
+
+
+async def test_temporary_table_until_the_commit(app, sandbox):
+    """Each request of an import makes it anew."""
+    if not app.postgresql:
+        pytest.skip("of PostgreSQL")
+    for _ in range(2):
+        async with app.engine.begin() as connection:
+            await connection.execute(text("CREATE TEMP TABLE incoming (LIKE users)\n  ON COMMIT DROP"))
+            await connection.execute(text("INSERT INTO incoming (id, email) VALUES (1, 'ada')"))
+            await connection.execute(text("INSERT INTO users (email) SELECT email || random() FROM incoming"))
+    async with app.engine.connect() as connection:
+        assert (await connection.execute(text("SELECT to_regclass('pg_temp.incoming')"))).scalar() is None
