@@ -66,10 +66,11 @@ class VirtualClock:
         self._wall: WallClock | None = None
         self._loop: asyncio.SelectorEventLoop | None = None
         self._select: Any = None
-        self._now = self._started = self._wall_started = 0.0
+        self._now = self._wall_started = 0.0
         self._ticking_since: float | None = None  # real time counts since then
         self._jumped = 0.0
         self._jumps = 0
+        self._real = 0.0  # seconds that have passed in real time
         self._goals: list[tuple[float, int, asyncio.Future[None]]] = []
         self._order = count()
         self._spins = 0
@@ -93,15 +94,19 @@ class VirtualClock:
     @property
     def elapsed(self) -> float:
         """Seconds that have passed on this clock since it started."""
-        return round(self.time() - self._started, 6)
+        since = self._ticking_since
+        return round(self._jumped + self._real + (0.0 if since is None else perf_counter() - since), 6)
 
     async def advance(self, seconds: float) -> None:
-        """Let `seconds` pass: what is due on the way happens, in order and each at its time, and all that follows."""
+        """Let `seconds` pass: what is due on the way happens, in order and each at its time, and all that follows.
+
+        Real time that passes in between (a query, a thread) comes on top, so that the same happens on every machine.
+        """
         seconds = number_of_seconds("advance()", seconds)
         if self._loop is not asyncio.get_running_loop():
             raise ClockError("this virtual clock drives another event loop, or is stopped")
         done = self._loop.create_future()
-        heapq.heappush(self._goals, (self.time() + seconds, next(self._order), done))
+        heapq.heappush(self._goals, (self._jumped + seconds, next(self._order), done))
         await done
 
     @contextmanager
@@ -146,9 +151,9 @@ class VirtualClock:
             from pytest_asyncapi.clock.wall import WallClock
 
             self._wall = WallClock(self._wall_wanted)
-        self._now = self._started = loop.time()
+        self._now = loop.time()
         self._wall_started = time.time()
-        self._jumped = 0.0
+        self._jumped = self._real = 0.0
         self._jumps = 0
         self._select = selector.select
         self._sockets = Sockets(loop)
@@ -167,8 +172,8 @@ class VirtualClock:
         loop, self._loop = self._loop, None
         if loop is None:
             return
-        now, real = self.time(), perf_counter()
-        self._now, self._ticking_since = now, None
+        self._tick(False)
+        now, real = self._now, perf_counter()
         state.active.remove(self)
         self._holds.uninstall()
         self._sockets.release()
@@ -195,14 +200,26 @@ class VirtualClock:
 
     def _tick(self, on: bool) -> None:
         """Count real time from now on, or no longer."""
-        self._now = self.time()
-        self._ticking_since = perf_counter() if on else None
+        now = perf_counter()
+        if self._ticking_since is not None:
+            self._pass(now - self._ticking_since)
+        self._ticking_since = now if on else None
+
+    def _pass(self, seconds: float) -> None:
+        """Real time has passed."""
+        self._now += seconds
+        self._real += seconds
+
+    @property
+    def _grain(self) -> float:
+        """How exact the loop's time is: on a machine that runs since months it has no nanoseconds."""
+        return max(RESOLUTION, 4 * math.ulp(self._now))
 
     def _jump(self, seconds: float) -> None:
         self._now += seconds
         if self._now + RESOLUTION == self._now:  # beyond half a year: asyncio would not find what is due just now
             self._now = math.nextafter(self._now, math.inf)
-        self._jumped += seconds
+        self._jumped += seconds if self._grain == RESOLUTION else round(seconds, 6)
         self._jumps += 1
         if self._wall is not None:
             self._wall.move(seconds)
@@ -234,8 +251,8 @@ class VirtualClock:
             patience, _ = self._held()
         if patience is not None:
             return self._wait(timeout, patience)
-        goal = self._goals[0][0] - self.time() if self._goals else None
-        if goal is not None and (timeout is None or timeout > goal + 1e-9):
+        goal = self._goals[0][0] - self._jumped if self._goals else None
+        if goal is not None and (timeout is None or timeout > goal + self._grain):
             self._jump(max(goal, 0.0))
             _, _, done = heapq.heappop(self._goals)
             if not done.done():
@@ -281,5 +298,5 @@ class VirtualClock:
             self._spinning_since = perf_counter()
         elif self._spins > SPINS and self._mode == "jump":
             real = perf_counter()
-            self._now += real - self._spinning_since
+            self._pass(real - self._spinning_since)
             self._spinning_since = real

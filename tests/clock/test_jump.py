@@ -189,6 +189,50 @@ async def test_timers_of_the_past_and_of_timers(clock):
     assert seen == ["at once", ("first", 1), ("second", 2), ("late", 2)]
 
 
+@on_asyncio
+@pytest.mark.parametrize("uptime", [0, 1e7, 1.8e9], ids=["just started", "half a year", "epoch, as freezegun has it"])
+async def test_advance_is_exact_however_coarse_the_time_of_the_loop_is(monkeypatch, uptime):
+    """A float of 1.8 billion seconds tells a quarter of a microsecond; asyncio's own timers are no better then."""
+    loop = asyncio.get_running_loop()
+    monkeypatch.setattr(loop, "time", lambda: uptime + perf_counter(), raising=False)
+    seen = []
+
+    async def worker():
+        while True:
+            await asyncio.sleep(0.1)
+            seen.append(clock.elapsed)
+
+    async with VirtualClock() as clock:
+        task = asyncio.create_task(worker())
+        await clock.advance(20)
+        task.cancel()
+        elapsed = clock.elapsed
+
+    assert seen == [round(n * 0.1, 6) for n in range(1, 201)]
+    assert elapsed == 20
+
+
+@on_asyncio
+async def test_real_time_in_between_comes_on_top_of_advance():
+    """However long a thread takes, the worker has had its two turns."""
+    seen = []
+
+    async def worker():
+        while True:
+            await asyncio.sleep(10)
+            await asyncio.to_thread(time.sleep, 0.01)
+            seen.append(clock.elapsed)
+
+    async with VirtualClock() as clock:
+        task = asyncio.create_task(worker())
+        await clock.advance(20)
+        await asyncio.sleep(0.5)
+        task.cancel()
+
+    assert len(seen) == 2
+    assert 20.02 <= seen[1] < clock.elapsed < 21
+
+
 async def test_task_groups_and_async_generators(clock):
     async def ticks():
         for n in range(3):
