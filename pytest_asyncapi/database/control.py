@@ -7,6 +7,7 @@ import warnings
 from collections.abc import AsyncIterator
 from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
 from pytest_asyncapi.database import pools
 from pytest_asyncapi.database.home import Home
@@ -105,6 +106,7 @@ class Database:
         self._engines: dict[Key, AsyncEngine] = {}
         self._sandbox: RollbackSandbox | None = None
         self._lock_timeout = lock_timeout
+        self._tasks: WeakSet[asyncio.Task[Any]] = WeakSet()  # those that may outlive this test
 
     # ---- where
 
@@ -211,7 +213,7 @@ class Database:
         stores = self._home.stores
         for store in stores:
             store.watch()
-        before = len(self.queries)
+        before, tasks = len(self.queries), asyncio.all_tasks()
         try:
             if self._sandbox is not None:
                 async with self._sandbox.outside():
@@ -222,6 +224,7 @@ class Database:
             else:
                 yield
         finally:
+            self._tasks.update(asyncio.all_tasks() - tasks)  # they are no test's
             self._loop.seeded = True
             if self.isolation == "database" and before:
                 self.warnings.append(
@@ -246,6 +249,7 @@ class Database:
 
     async def __aenter__(self) -> Database:
         enter = {"rollback": self._rollback, "commit": self._commit, "database": self._clone}[self.isolation]
+        self._tasks.update(asyncio.all_tasks())
         pools.refresh()
         pools.leave_other_loops()
         if self._loop.generation != self._home.generation:
@@ -262,6 +266,10 @@ class Database:
         return self
 
     async def __aexit__(self, *exception: Any) -> None:
+        here = asyncio.current_task()
+        self._loop.links.outlived.update(
+            task for task in asyncio.all_tasks() if task is not here and task not in self._tasks
+        )
         try:
             for session in self._sessions:
                 await session.close()

@@ -20,6 +20,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
+from weakref import WeakSet
 
 from pytest_asyncapi.database import waits
 from pytest_asyncapi.database.frames import Frame, Link, finish
@@ -53,6 +54,8 @@ class Links:
         self.loop: asyncio.AbstractEventLoop | None = None
         self._links: dict[Hashable, Link] = {}
         self._opening = asyncio.Lock()
+        self.outlived: WeakSet[asyncio.Task[Any]] = WeakSet()
+        """Tasks of tests that have ended."""
 
     async def __aenter__(self) -> Links:
         self.loop = asyncio.get_running_loop()
@@ -154,7 +157,7 @@ class RollbackSandbox:
         """The scheduler of a link in this test."""
         scheduler = self._schedulers.get(id(link))
         if scheduler is None:
-            scheduler = Scheduler(link, lock_timeout=self.lock_timeout, warn=self.warn)
+            scheduler = Scheduler(link, lock_timeout=self.lock_timeout, warn=self.warn, outlived=self.links.outlived)
             self._schedulers[id(link)] = scheduler
         return scheduler
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -32,13 +32,19 @@ class Scheduler:
     """The stack of open transactions of one physical connection in one test."""
 
     def __init__(
-        self, link: Link, *, lock_timeout: float = 5.0, warn: Callable[[str], None] = lambda text: None
+        self,
+        link: Link,
+        *,
+        lock_timeout: float = 5.0,
+        warn: Callable[[str], None] = lambda text: None,
+        outlived: Collection[asyncio.Task[Any]] = (),
     ) -> None:
         self.link = link
         self.lock_timeout = lock_timeout
         self.stack: list[Frame] = []
         self.begun = False
         self._warn = warn
+        self._outlived = outlived
         self._warned: set[str] = set()
         self._kept = False
         self._surfacing = 0
@@ -58,6 +64,8 @@ class Scheduler:
             return
         task = asyncio.current_task()
         descends = ancestry.get()
+        if task is not None and self._outlived and task in self._outlived:
+            self.warn_once(waits.outlived(member, task))
 
         await self._turns.acquire(member, "begin a transaction", lambda: self._barring(task, descends))
         host = self._host()

@@ -177,6 +177,16 @@ def closed(member: Member) -> str:
     )
 
 
+def outlived(member: Member, task: asyncio.Task[Any]) -> str:
+    """A task of one test is at work in another one."""
+    at = callers(1)
+    line = f"\n  at {at[0]}" if at else ""
+    return (
+        f"{member.label} is used in task {_task_name(task)}, which an earlier test has left running: what it writes is "
+        f"in this test now. Await or cancel background work before the test ends.{line}"
+    )
+
+
 def leak(frame: Frame) -> str:
     """A transaction that nobody ended."""
     return f"a transaction was left open at the end of the test:\n{_holder(frame)}"

@@ -200,3 +200,44 @@ def pytest_collection_modifyitems(items):
     result.assert_outcomes(passed=6)
     assert result.ret == 0
     assert "unclosed" not in result.stdout.str() + result.stderr.str()
+
+
+def test_a_task_that_outlives_its_test_is_named_in_the_next(shop):
+    """Where tests share a loop, it fills the tables of the next one. What a shared lifespan began is no test's."""
+    result = shop(
+        "sqlite",
+        """
+running = []
+
+def begin(name):
+    async def work():
+        await go[-1].wait()
+        await shop.add(name)
+    running.append(asyncio.create_task(work(), name=name))
+
+go = []
+
+async def test_a(asyncapi_db):
+    go.append(asyncio.Event())
+    async with asyncapi_db.outside():
+        begin("lifespan")
+    begin("left")
+
+async def test_b(db):
+    go[-1].set()
+    with pytest.warns(Warning) as caught:
+        await asyncio.gather(*running)
+    (told,) = [str(each.message) for each in caught]
+    assert told == (
+        "SQLAlchemy connection is used in task left, which an earlier test has left running: what it writes is in "
+        "this test now. Await or cancel background work before the test ends.\\n  at " + told.rpartition("  at ")[2]
+    )
+    assert "shop.py:" in told
+    assert await shop.emails() == ["left", "lifespan"]
+""",
+        *SESSION_LOOP,
+        "-p",
+        "no:randomly",
+    )
+
+    result.assert_outcomes(passed=2)
