@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
+import opcode
 import os
 import re
 import site
@@ -10,6 +12,7 @@ import sys
 import sysconfig
 from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
+from os.path import abspath  # by name: blockbuster replaces it
 from types import CodeType, FrameType
 from typing import Any, Literal
 
@@ -18,8 +21,8 @@ from pytest_asyncapi.blocking.model import Frame, Region
 Entry = tuple[CodeType, int, int]  # code, line, instruction
 Owner = Literal["user", "library", "standard", "importing", "harness", "foreign", "ours", "generated"]
 
-_PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
-_OURS = os.path.dirname(os.path.abspath(__file__)) + os.sep
+_PACKAGE = os.path.dirname(os.path.dirname(abspath(__file__))) + os.sep
+_OURS = os.path.dirname(abspath(__file__)) + os.sep
 # Tools that work inside of a test's callbacks: what they do is not the app's.
 _FOREIGN_PACKAGES = (
     "_pytest", "pluggy", "pytest_asyncio", "pytest_timeout", "xdist", "execnet", "coverage", "pytest_cov",
@@ -90,7 +93,7 @@ def _owner(filename: str) -> Owner:
         return "user"
     if filename.startswith("<"):
         return "generated"
-    path = os.path.abspath(filename)
+    path = abspath(filename)
     if path.startswith(_OURS):
         return "ours"
     if path.startswith(_PACKAGE):
@@ -106,7 +109,7 @@ def _owner(filename: str) -> Owner:
 
 def package(filename: str) -> str:
     """The name of the package that a file of a library belongs to: `starlette`, `asyncio`."""
-    path = os.path.abspath(filename)
+    path = abspath(filename)
     for root in sorted((*_LIBRARIES, *_STANDARD, os.path.dirname(_PACKAGE[:-1]) + os.sep), key=len, reverse=True):
         if path.startswith(root):
             return path[len(root) :].split(os.sep)[0].removesuffix(".py")
@@ -152,6 +155,7 @@ class Place:
     dropped: str = ""  # why it is nobody's block: "harness", "foreign"
     importing: bool = False
     harmless: bool = False
+    begun: int = 0  # how many of the innermost frames had only begun: C code called them, and what it did is meant
     framework: bool = False  # inside the app, but no frame of the user is
     chain: list[Entry] = field(default_factory=list)
 
@@ -176,6 +180,9 @@ def locate(stack: Sequence[Entry], scope: Mapping[str, Any] | None) -> Place:
         if place.index is None and is_handshake(code):
             place.harmless = True
         if place.index is None:
+            if index == 0 and whose == "user" and _called_by_c(inside):
+                place.begun = 1
+                continue
             if whose in ("harness", "foreign"):
                 place.dropped = whose
                 break
@@ -280,6 +287,34 @@ def in_thread(stack: Sequence[Entry], index: int) -> str:
 def in_coroutine(stack: Sequence[Entry], index: int) -> bool:
     """Whether the work stands in a coroutine itself, which no thread can run."""
     return bool(stack[index][0].co_flags & _ASYNC)
+
+
+def _called_by_c(stack: Sequence[Entry]) -> bool:
+    """Whether the innermost function has just begun, as the callback of C code: `sorted(rows, key=function)`.
+
+    The interpreter hands the GIL over between instructions. C code that keeps it, and calls back, is only ever seen at
+    the start of the callback: what was worked until then was worked by the C code.
+    """
+    import ast
+
+    code, _line, instruction = stack[0]
+    if not 0 <= instruction <= _start(code) or len(stack) < 2 or code.co_flags & (_ASYNC | inspect.CO_GENERATOR):
+        return False
+    caller = stack[1]
+    node = _expression(caller)
+    if not isinstance(node, ast.Call) or code.co_name.startswith("__"):
+        return False
+    if isinstance(node.func, ast.Attribute):
+        return node.func.attr != code.co_name
+    local = caller[0].co_varnames + caller[0].co_cellvars + caller[0].co_freevars
+    return isinstance(node.func, ast.Name) and node.func.id != code.co_name and node.func.id not in local
+
+
+@functools.lru_cache(maxsize=1000)
+def _start(code: CodeType) -> int:
+    """The offset of the instruction at which a function has begun; there the interpreter hands over."""
+    found = code.co_code[::2].find(bytes([opcode.opmap["RESUME"]]))
+    return 2 * found
 
 
 def _expression(entry: Entry) -> Any:

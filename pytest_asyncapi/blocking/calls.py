@@ -25,6 +25,7 @@ class Call(NamedTuple):
     name: str
     when: When | None = None
     floor: float = 0.0  # seconds: a shorter call is not told
+    work: float = 0.0  # seconds of CPU time, the system's too: a call that takes less is not told
     whole: bool = False  # where it cannot block, neither do the named calls inside of it
 
 
@@ -219,6 +220,7 @@ STANDARD: tuple[Call, ...] = (
     Call("os:waitpid", "os.waitpid", _waits_for_child),
     Call("os:wait3", "os.wait3", lambda args, kwargs: not args[0] & os.WNOHANG),
     Call("os:wait4", "os.wait4", _waits_for_child),
+    Call("os:waitid", "os.waitid", lambda args, kwargs: not args[2] & os.WNOHANG),
     Call("os:read", "os.read", _reads_much),
     Call("os:write", "os.write", _writes_much),
     Call("os:sendfile", "os.sendfile", _sends_much),
@@ -230,6 +232,8 @@ STANDARD: tuple[Call, ...] = (
     Call("fcntl:lockf", "fcntl.lockf", _locks_file, 0.001),
     Call("signal:pause", "signal.pause"),
     Call("signal:sigwait", "signal.sigwait"),
+    Call("signal:sigwaitinfo", "signal.sigwaitinfo"),
+    Call("signal:sigtimedwait", "signal.sigtimedwait", lambda args, kwargs: args[1] > 0),
     Call("threading:Thread.join", "threading.Thread.join", _running_thread),
     Call("threading:Event.wait", "threading.Event.wait", _unset),
     Call("threading:Condition.wait", "threading.Condition.wait", _condition),
@@ -279,6 +283,7 @@ STANDARD: tuple[Call, ...] = (
     Call("pathlib:Path.write_bytes", "pathlib.Path.write_bytes", _big_text),
     Call("shutil:copyfile", "shutil.copyfile", _big_file),
     Call("shutil:copytree", "shutil.copytree"),
+    Call("shutil:rmtree", "shutil.rmtree", work=0.01),  # a few files are gone in an instant
     Call("shutil:make_archive", "shutil.make_archive"),
     Call("shutil:unpack_archive", "shutil.unpack_archive"),
 )  # fmt: skip
@@ -298,6 +303,7 @@ LIBRARIES: tuple[Call, ...] = (
     *(Call("sqlalchemy.orm.session:Session." + name, "sqlalchemy.orm.Session." + name, _not_in_greenlet)
       for name in ("execute", "scalars", "scalar", "get", "flush", "commit")),
     Call("psycopg2:connect", "psycopg2.connect"),
+    Call("psycopg:connect", "psycopg.connect"),  # a method, bound when psycopg was imported
     Call("psycopg.connection:Connection.connect", "psycopg.Connection.connect"),
     Call("psycopg.connection:Connection.wait", "psycopg.Connection"),
     Call("pymysql.connections:Connection.connect", "pymysql.connect"),

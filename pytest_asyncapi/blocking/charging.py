@@ -84,6 +84,7 @@ def charge(
     verdict = Charge(wall=end.time - started, collecting=sum(collections))
     slack = max(0, started - base.time)
     before: Point = Point(max(base.time, started), base.cpu, base.queued, base.switches, base.watch_switches)
+    counted = base.time  # when the counters of `before` were read
     known: Look | None = None  # the last look
     # Where no CPU clock of another thread can be read, the whole is known at the end only: spread it evenly.
     even = None
@@ -101,7 +102,7 @@ def charge(
             slack = 0
         queued = max(0, min(wall - cpu, point.queued - before.queued))
         off = wall - cpu - queued
-        waiting = _confirmed(off, before, look, known, point, rules)
+        waiting = _confirmed(off, before, counted, look, known, point, rules)
         shown = look or known
         if waiting and shown is not None and shown.harmless:
             waiting = 0
@@ -117,6 +118,7 @@ def charge(
         if look is not None:
             verdict.shares.append(share)
             before = known = look
+            counted = look.time
         elif verdict.shares:
             last = verdict.shares[-1]
             verdict.shares[-1] = (last[0] + share[0], last[1] + share[1])
@@ -138,26 +140,38 @@ def _not_its_own(collections: Sequence[int], collected: int, cpu: int) -> int:
     return whole
 
 
-def _confirmed(off: int, before: Point, look: Look | None, known: Look | None, point: Point, rules: Rules) -> int:
+def _confirmed(
+    off: int, before: Point, counted: int, look: Look | None, known: Look | None, point: Point, rules: Rules
+) -> int:
     """How much of the time off the CPU was a wait of the slice's own."""
     if off <= 0:
         return 0
-    long_unseen = look.late > 3 * rules.switch_interval if look is not None else off > 3 * rules.switch_interval
-    if rules.kernel and long_unseen and _held_the_gil(off, before, point, rules):
+    seen = look is not None and look.complete
+    long = off > 3 * rules.switch_interval
+    long_unseen = look.late > 3 * rules.switch_interval if look is not None and seen else long
+    if rules.kernel and long_unseen and _held_the_gil(off, before, counted, point, rules):
         return off
-    if not rules.kernel or (look is not None and look.blocked is None):
+    shown = look or known
+    if not rules.kernel or (shown is not None and shown.complete and shown.blocked is None):
         # The watchdog is the control experiment: where it came in time, nothing but the slice was slow.
-        shown = look or known
         return off if shown is not None and shown.late < rules.tick * 0.4 else 0
-    if look is None:
-        return off if known is not None and known.blocked else 0
+    if look is None or not seen:
+        # The slice ended without a word of the kernel's: the wait that was seen last goes on. A long one, while others
+        # have the GIL, may be theirs; but then the thread asked for the GIL again and again, and a wait does not.
+        same = known is not None and bool(known.blocked) and (look is None or known.place == look.place)
+        return off if same and not (long and _asked_for_the_gil(off, before, point, rules)) else 0
     if long_unseen:
         same = known is not None and bool(known.blocked) and known.place == look.place
         return off if look.blocked and same else 0
     return off if look.blocked else 0
 
 
-def _held_the_gil(off: int, before: Point, point: Point, rules: Rules) -> bool:
+def _asked_for_the_gil(off: int, before: Point, point: Point, rules: Rules) -> bool:
+    """Whether the loop's thread was given a core as often as one that waits for the GIL: every switch interval."""
+    return point.switches - before.switches >= 0.4 * max(1.0, off / rules.switch_interval)
+
+
+def _held_the_gil(off: int, before: Point, counted: int, point: Point, rules: Rules) -> bool:
     """Whether the loop's thread waited with the GIL, for which the watchdog waited meanwhile.
 
     Long unseen: the GIL was held, or all of us were stopped or starved. A thread that waits for the GIL is given a core
@@ -165,8 +179,8 @@ def _held_the_gil(off: int, before: Point, point: Point, rules: Rules) -> bool:
     neither is; in another thread's long C call, both are.
     """
     cycles = off / rules.switch_interval
-    # While the loop's thread computed, or stood in the run queue, it may have had the GIL too: that explains some.
-    explained = max(0, point.time - before.time - off) / rules.switch_interval
+    # While the loop's thread computed, or stood in the run queue, it may have had the GIL too, and before the slice
+    # anybody: that explains some.
+    explained = max(0, point.time - counted - off) / rules.switch_interval
     watchdog_waited = point.watch_switches - before.watch_switches >= max(4.0, 0.2 * cycles) + explained
-    loop_waited = point.switches - before.switches >= 0.4 * max(1.0, cycles)
-    return watchdog_waited and not loop_waited
+    return watchdog_waited and not _asked_for_the_gil(off, before, point, rules)

@@ -226,7 +226,7 @@ class Detector:
         late = judging.Slice(
             handle,
             start,
-            Point(end, thread_time(), queued, switches, watchdog.switches()),
+            Point(end, thread_time(), queued, switches, watchdog.switches(slot.kernel.read)),
             base,
             list(slot.looks) if slot.looked_at == start else [],
             [took for when, took in slot.collections if when > start],

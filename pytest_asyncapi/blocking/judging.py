@@ -123,7 +123,7 @@ def of_slice(late: Slice, verdict: Charge, told: set[tuple[str, int]]) -> tuple[
     cpu, waiting = weights[best]
     kind = ("waiting" if waiting > cpu else "computing") if cpu or waiting else verdict.kind
     call = _main_call(late, verdict, best) if place.index is not None else _library_call(stack)
-    leaf = f"{attribution.module_of(stack[0][0])}.{stack[0][0].co_qualname}"
+    leaf = f"{attribution.module_of(stack[place.begun][0])}.{stack[place.begun][0].co_qualname}"
     site = _site(stack, place, scope)
     work, coroutine = "", False
     if place.index is not None:
@@ -145,9 +145,9 @@ def _main_call(late: Slice, verdict: Charge, function: Any) -> str:
     for number, ((_, stack, _scope), place) in enumerate(zip(late.taken, late.places, strict=True)):
         if place.index is None or place.dropped or place.importing or stack[place.index][0] is not function:
             continue
-        key = (stack[place.index], stack[0][0])
+        key = (stack[place.index], stack[place.begun][0])
         if key not in known:
-            known[key] = attribution.called(stack, place.index)
+            known[key] = attribution.called(stack[place.begun :], place.index - place.begun)
         calls[known[key]] = calls.get(known[key], 0) + sum(verdict.shares[number]) + 1
     name = max(calls, key=lambda each: calls[each], default="")
     return name if calls and calls[name] * 2 > sum(calls.values()) else ""

@@ -11,16 +11,19 @@ import os
 import sys
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 LINUX = sys.platform == "linux"
+Read = Callable[[int], bytes]
+_LONGEST = 160  # bytes of a file that is read
 _FUTEX = {"x86_64": b"202", "aarch64": b"98", "riscv64": b"98"}.get(os.uname().machine if LINUX else "", b"")
 
 
 class Thread:
     """The kernel's files of the calling thread. Made in that thread, read from any."""
 
-    __slots__ = ("_scheduler", "_syscall", "clock", "ident")
+    __slots__ = ("_scheduler", "_syscall", "clock", "ident", "read")
 
     def __init__(self) -> None:
         self.ident = threading.get_ident()
@@ -28,6 +31,7 @@ class Thread:
         getter = getattr(time, "pthread_getcpuclockid", None)
         self.clock: int | None = getter(self.ident) if getter is not None else None
         self._scheduler = self._syscall = -1
+        self.read = _reader()  # for the calling thread only; another one that asks brings its own
         if LINUX:
             home = f"/proc/self/task/{threading.get_native_id()}/"
             self._scheduler = _open(home + "schedstat")
@@ -46,24 +50,21 @@ class Thread:
         except OSError:  # the thread has ended
             return None
 
-    def counters(self) -> tuple[int, int]:
+    def counters(self, read: Read | None = None) -> tuple[int, int]:
         """(nanoseconds in the run queue, number of times that it was given a core)."""
         if self._scheduler < 0:
             return 0, 0
         try:
-            _, queued, switches = _pread(self._scheduler, 64, 0).split()
+            _, queued, switches = (read or self.read)(self._scheduler).split()
             return int(queued), int(switches)
-        except (OSError, ValueError):
+        except ValueError:  # the thread has ended
             return 0, 0
 
-    def blocked(self) -> bool | None:
+    def blocked(self, read: Read | None = None) -> bool | None:
         """Whether it is in a system call that is no wait for the GIL; None where nothing tells."""
         if self._syscall < 0:
             return None
-        try:
-            state = _pread(self._syscall, 160, 0)
-        except OSError:
-            return None
+        state = (read or self.read)(self._syscall)
         if state.startswith(b"running"):
             return False
         words = state.split()
@@ -84,6 +85,27 @@ def _open(path: str) -> int:
         return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return -1
+
+
+def _reader() -> Read:
+    """Reads a file of the kernel's from its beginning, and keeps the GIL: nobody's Python code runs meanwhile.
+
+    So what is read about a thread belongs to the stack that was taken before. And a loop's thread that gave the GIL
+    away here could wait for it for as long as other threads compute.
+    """
+    if not LINUX:
+        return lambda descriptor: b""
+    pread = ctypes.PyDLL(None).pread
+    pread.argtypes = (ctypes.c_int, ctypes.c_void_p, ctypes.c_size_t, ctypes.c_long)
+    pread.restype = ctypes.c_ssize_t
+    buffer = ctypes.create_string_buffer(_LONGEST)
+    address = ctypes.addressof(buffer)
+
+    def read(descriptor: int) -> bytes:
+        length = pread(descriptor, address, _LONGEST, 0)
+        return buffer.raw[: max(0, length)]
+
+    return read
 
 
 def _find_gil() -> tuple[int, int]:
@@ -109,7 +131,6 @@ def _find_gil() -> tuple[int, int]:
 
 
 _GIL = _find_gil()
-_pread: Any = getattr(os, "pread", None)
 _clock_gettime_ns: Any = getattr(time, "clock_gettime_ns", None)
 
 

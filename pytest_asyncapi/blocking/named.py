@@ -16,12 +16,14 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from types import CodeType, ModuleType
+from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
 from pytest_asyncapi.blocking.attribution import owner
 from pytest_asyncapi.blocking.calls import LIBRARIES, STANDARD, Call
 from pytest_asyncapi.blocking.files import PLACES, Open
+from pytest_asyncapi.blocking.locks import stand_ins
+from pytest_asyncapi.blocking.rebinding import Builtin, rebind
 from pytest_asyncapi.blocking.slices import ROOTS
 from pytest_asyncapi.blocking.sqlite import connect_with
 from pytest_asyncapi.wire.imports import AfterImport
@@ -68,7 +70,11 @@ class NamedCalls:
         replaced[id(io.open)] = opens
         for module, name in PLACES:
             imports.watch(module, functools.partial(self._patch_open, name))
-        self._rebind(replaced)
+        for holder, name, original, made in stand_ins(self._wrapper):
+            setattr(holder, name, made)
+            self._patched.append((holder, name, original, made))
+            replaced[id(original)] = made
+        rebind(replaced)
 
     def uninstall(self) -> None:
         back: dict[int, Any] = {}
@@ -81,7 +87,7 @@ class NamedCalls:
                     setattr(holder, name, original)
             if not isinstance(holder, type):
                 back[id(wrapper)] = original
-        self._rebind(back)
+        rebind(back)
         self._patched.clear()
         self._active = False
         if self._open is not None:
@@ -104,6 +110,10 @@ class NamedCalls:
             wrapper: Any = classmethod(self._wrapper(call, raw.__func__))
         else:
             wrapper = self._wrapper(call, original)
+            if holder is module:
+                if not isinstance(original, FunctionType):
+                    wrapper = Builtin(wrapper, name)
+                wrapper.__module__ = module.__name__  # where pickle finds it
         try:
             setattr(holder, name, wrapper)
         except (AttributeError, TypeError):  # a type of C
@@ -130,20 +140,6 @@ class NamedCalls:
         stack = _stack()
         if stack and not any(owner(code.co_filename) == "importing" for code, _, _ in stack):
             self.record(call, stack, wall, cpu)
-
-    def _rebind(self, replaced: dict[int, Any]) -> None:
-        """Give the patched functions to modules that have imported the original ones by name."""
-        for module in list(sys.modules.values()):
-            filename = getattr(module, "__file__", None)
-            if not isinstance(module, ModuleType) or not filename:
-                if getattr(module, "__name__", "") != "__main__":
-                    continue
-            elif owner(filename) not in ("user", "library"):
-                continue
-            for name, value in list(vars(module).items()):
-                wrapper = replaced.get(id(value))
-                if wrapper is not None:
-                    setattr(module, name, wrapper)
 
     def _wrapper(self, call: Call, original: Any) -> Any:
         local = _LOCAL
@@ -192,8 +188,9 @@ class NamedCalls:
         finally:
             _LOCAL.inside = False
             took = clock() - start
-            if took >= call.floor * 1e9:
-                self.record(call, stack, took, cpu_clock() - cpu)
+            worked = cpu_clock() - cpu
+            if took >= call.floor * 1e9 and worked >= call.work * 1e9:
+                self.record(call, stack, took, worked)
 
 
 _INHERITED = object()

@@ -165,7 +165,7 @@ class Slices:
             if mine is not slot:
                 slot = loop._asyncapi_slot = mine
             queued, switches = slot.kernel.counters()
-            slot.base = Point(start, thread_time(), queued, switches, watchdog.rested)
+            slot.base = Point(start, thread_time(), queued, switches, watchdog.switches(slot.kernel.read))
             slot.push_at = 0 if slot.closed else start + push_every
             slot.deadline = start + lead
             if slot.timer is not None:

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_asyncapi.asgi import current_scope
 from pytest_asyncapi.blocking.attribution import is_boundary
 from pytest_asyncapi.blocking.charging import Look
-from pytest_asyncapi.blocking.kernel import LINUX, Thread
+from pytest_asyncapi.blocking.kernel import LINUX, Read, Thread
 
 if TYPE_CHECKING:
     from pytest_asyncapi.blocking.slices import Slot
@@ -52,13 +52,11 @@ class Watchdog:
         self._poll: Any = None
         self._wake: tuple[int, int] | None = None
         self.failure: str | None = None
-        # Its switches when it last went to sleep. While it sleeps there are no more: whoever pushes need not ask.
-        self.rested = 0
 
     def scale(self, threshold: int) -> None:
         """Periods for this threshold: the last look at a slice before it is over must not be far from its end."""
         self.tick = min(5 * _MILLISECOND, max(_MILLISECOND, threshold // 10))
-        # A push is three system calls; five milliseconds after the last one the kernel's part of the caches is cold.
+        # A push is four system calls; five milliseconds after the last one the kernel's part of the caches is cold.
         self.push_every = min(10 * _MILLISECOND, max(_MILLISECOND, threshold // 5))
         self.lead = self.push_every + min(10 * _MILLISECOND, max(_MILLISECOND, threshold // 5))
 
@@ -78,9 +76,13 @@ class Watchdog:
                 self._poll.unregister(slot.timer.descriptor)
         self._slots.pop(-slot.thread, None)
 
-    def switches(self) -> int:
-        """How often the watchdog's thread was given a core: does it wait for the GIL while a slice runs?"""
-        return 0 if self._kernel is None else self._kernel.counters()[1]
+    def switches(self, read: Read) -> int:
+        """How often the watchdog's thread was given a core: does it wait for the GIL while a slice runs?
+
+        Asked of the kernel each time: awake, and waiting for the GIL since an earlier slice, it has had many.
+        """
+        kernel = self._kernel
+        return 0 if kernel is None else kernel.counters(read)[1]
 
     # ---- the thread
 
@@ -127,7 +129,6 @@ class Watchdog:
         self._ready.set()
         try:
             while not self._stopping:
-                self.rested = kernel.counters()[1]
                 if self._poll is not None:
                     due = [self._slots.get(descriptor) for descriptor, _ in self._poll.poll()]
                     self._look([slot for slot in due if slot is not None], clock)
@@ -148,6 +149,7 @@ class Watchdog:
 
     def _look(self, slots: list[Slot], clock: Callable[[], int]) -> None:
         taken: list[tuple[Slot, Look, int]] = []
+        read = self._kernel.read if self._kernel is not None else None
         for slot in slots:
             now = clock()
             handle, start, deadline = slot.handle, slot.start, slot.deadline
@@ -162,16 +164,14 @@ class Watchdog:
                 slot.looks, slot.looked_at = [], start
             slot.looks.append((look, stack, scope))
             taken.append((slot, look, start))
-        # From here on the GIL may go.
-        switches = self.switches()
-        for slot, look, _start in taken:
-            look.watch_switches = switches
+            # All with the GIL, which only a switch that somebody has waited for can take away: the slice stands still.
+            blocked = slot.kernel.blocked(read)
             cpu = slot.kernel.cpu()
             look.time = clock()
-            look.queued, look.switches = slot.kernel.counters()
-            look.blocked = slot.kernel.blocked()
-            look.cpu = cpu
-            look.complete = True
+            look.queued, look.switches = slot.kernel.counters(read)
+            look.watch_switches = self.switches(read) if read is not None else 0
+            if slot.handle is handle and slot.start == start:
+                look.cpu, look.blocked, look.complete = cpu, blocked, True
         for slot in slots:
             self._rearm(slot, clock)
         for slot, look, start in taken:

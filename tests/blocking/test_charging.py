@@ -83,7 +83,7 @@ def test_a_wait_that_holds_the_gil_is_charged():
 
 def test_a_wait_that_holds_the_gil_is_charged_though_its_look_was_not_finished():
     """The slice ended between the stack and the counters: nothing tells whether the thread was in a system call."""
-    looks = [look(100, 0, late=90, blocked=None, watch_switches=19, switches=6)]
+    looks = [look(100, 0, late=90, blocked=None, complete=False, watch_switches=19, switches=6)]
 
     verdict = charge(point(0), 0, looks, point(100, 0, watch_switches=20, switches=6), RULES)
 
@@ -95,6 +95,53 @@ def test_a_wait_that_holds_the_gil_is_charged_though_nobody_looked():
     verdict = charge(point(0), 0, [], point(100, 0, watch_switches=20, switches=3), RULES)
 
     assert verdict.waiting == 100 * MS
+
+
+def test_waiting_for_the_gil_is_not_charged_though_its_only_look_was_not_finished():
+    """Three threads compute. The watchdog came in time, had the stack, lost the GIL; then the slice got it and ended.
+
+    That nobody but the slice was slow, as where there is no kernel to ask, it cannot conclude.
+    """
+    looks = [look(85, 1, late=0.5, blocked=None, complete=False, watch_switches=3, switches=17)]
+
+    verdict = charge(point(0), 0, looks, point(85, 1, watch_switches=3, switches=17), RULES)
+
+    assert parts(verdict) == {"wall": 85, "cpu": 1, "lost": 84}
+
+
+def test_a_wait_that_was_seen_goes_on_in_a_look_that_was_not_finished():
+    looks = [look(20, 0, blocked=True, place="a"), look(100, 0, blocked=None, complete=False, place="a", switches=1)]
+
+    verdict = charge(point(0), 0, looks, point(100, 0, switches=1), RULES)
+
+    assert verdict.waiting == 100 * MS
+
+
+@pytest.mark.parametrize("last", [[], [look(100, 0, blocked=None, complete=False, place="a", switches=16)]],
+                         ids=["nobody looked", "not finished"])  # fmt: skip
+def test_a_short_wait_does_not_go_on_while_the_thread_asks_for_the_gil(last):
+    """Caught in a wait of a moment, and then without the GIL that other threads had: it asked every switch interval."""
+    looks = [look(20, 0, blocked=True, place="a"), *last]
+
+    verdict = charge(point(0), 0, looks, point(100, 0, switches=16), RULES)
+
+    assert parts(verdict) == {"wall": 100, "waiting": 20, "lost": 80}
+
+
+def test_where_nothing_tells_of_system_calls_the_watchdog_is_the_control():
+    """Containers may hide /proc/self/task/*/syscall, and show the counters."""
+    looks = [look(each, 0, late=0.1, blocked=None) for each in (20, 60, 95)]
+
+    assert charge(point(0), 0, looks, point(100, 0), RULES).waiting == 100 * MS
+
+
+def test_what_the_watchdog_waited_before_the_slice_is_no_sign_of_a_wait_with_the_gil():
+    """Its counters are of ten milliseconds before: other threads had the GIL then, and now the machine stood still."""
+    looks = [look(30, 1, late=18, blocked=False, watch_switches=5, switches=1)]
+
+    verdict = charge(point(0), 10 * MS, looks, point(31, 1, watch_switches=5, switches=1), RULES)
+
+    assert verdict.waiting == 0
 
 
 def test_a_process_that_is_stopped_after_a_time_in_the_run_queue_with_the_gil_is_not_charged():
