@@ -74,8 +74,8 @@ async def _shared_lifespan(plan: Plan) -> AsyncIterator[Lifespan | Exception]:
     """
     lifespan = _lifespan(plan, shared=True)
     try:
-        async with _outside(plan.database):
-            await lifespan.startup()
+        async with _outside(plan.database) as context:
+            await lifespan.startup(context)
     except Exception as error:
         yield error
         return
@@ -87,6 +87,7 @@ async def _shared_lifespan(plan: Plan) -> AsyncIterator[Lifespan | Exception]:
 
 
 def _outside(database: Any) -> contextlib.AbstractAsyncContextManager[Any]:
+    """It gives the context in which the app's start-up is outside of the test; None where any will do."""
     if database is None:
         return contextlib.nullcontext()
     outside: contextlib.AbstractAsyncContextManager[Any] = database.outside()

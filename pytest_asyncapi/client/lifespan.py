@@ -9,6 +9,7 @@ from typing import Any
 from pytest_asyncapi.asgi import ASGIApp, Message
 from pytest_asyncapi.client.checks import kind_of
 from pytest_asyncapi.client.exchange import describe
+from pytest_asyncapi.client.options import checked_seconds
 from pytest_asyncapi.client.places import tasks_with, threads_with, where
 from pytest_asyncapi.client.reopening import ClosingWatch
 from pytest_asyncapi.client.waiting import end_task, shielded, wait_for, wake
@@ -36,8 +37,8 @@ class Lifespan:
     """`async with Lifespan(app)`: the app's start-up has run; its `state` reaches the requests.
 
     An app without lifespan support is taken as it is (`supported` is then False, `unsupported` says why), unless
-    `required`. `shared=True` starts it in an empty context, so that the tasks which it starts do not keep the context
-    variables of the test that happened to come first.
+    `required`. `shared=True` starts it in an empty context (or the one that `startup` is given), so that the tasks
+    which it starts do not keep the context variables of the test that happened to come first.
     """
 
     def __init__(
@@ -49,6 +50,8 @@ class Lifespan:
         required: bool = False,
         shared: bool = False,
     ) -> None:
+        checked_seconds("startup_timeout", startup_timeout)
+        checked_seconds("shutdown_timeout", shutdown_timeout)
         self.app = app
         self.startup_timeout = startup_timeout
         self.shutdown_timeout = shutdown_timeout
@@ -108,7 +111,7 @@ class Lifespan:
 
     # ---- the client's side
 
-    async def startup(self) -> Lifespan:
+    async def startup(self, context: contextvars.Context | None = None) -> Lifespan:
         """Run the app's start-up. Raises the app's own exception, or LifespanError."""
         __tracebackhide__ = True
         self._watch.start()
@@ -116,7 +119,8 @@ class Lifespan:
         self._events = asyncio.Queue()
         self._events.put_nowait({"type": "lifespan.startup"})
         self._phase = "starting"
-        context = contextvars.Context() if self.shared else contextvars.copy_context()
+        if context is None:
+            context = contextvars.Context() if self.shared else contextvars.copy_context()
         self.task = self.loop.create_task(self._run(), name="asgi lifespan", context=context)
         self.task.add_done_callback(self._ended)
         self._workers.start(self.loop)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import warnings
 from collections.abc import AsyncIterator
 from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager
@@ -17,7 +18,7 @@ from pytest_asyncapi.database.queries import Query, QueryLog
 from pytest_asyncapi.database.sandbox import Links, RollbackSandbox
 from pytest_asyncapi.database.statements import Kind, kind_of
 from pytest_asyncapi.database.store import Store
-from pytest_asyncapi.database.targets import Target
+from pytest_asyncapi.database.targets import Target, route
 from pytest_asyncapi.errors import DatabaseError, SandboxWarning
 
 if TYPE_CHECKING:
@@ -208,8 +209,12 @@ class Database:
                 yield
 
     @asynccontextmanager
-    async def outside(self) -> AsyncIterator[None]:
-        """What connects in the block commits for the whole life of the event loop: for a lifespan that tests share."""
+    async def outside(self) -> AsyncIterator[contextvars.Context]:
+        """What connects in the block commits for the whole life of the event loop: for a lifespan that tests share.
+
+        It gives a context in which that is so too, and which has nothing else of this test: for tasks that outlive it.
+        """
+        context = contextvars.Context()
         stores = self._home.stores
         for store in stores:
             store.watch()
@@ -217,12 +222,13 @@ class Database:
         try:
             if self._sandbox is not None:
                 async with self._sandbox.outside():
-                    yield
+                    context.run(route.set, route.get())
+                    yield context
             elif self.isolation == "database" and not before:
                 async with self._beside_clones():
-                    yield
+                    yield context
             else:
-                yield
+                yield context
         finally:
             self._tasks.update(asyncio.all_tasks() - tasks)  # they are no test's
             self._loop.seeded = True

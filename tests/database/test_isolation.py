@@ -241,3 +241,59 @@ async def test_b(db):
     )
 
     result.assert_outcomes(passed=2)
+
+
+@pytest.mark.parametrize("kind", ["asyncpg", "sqlite"])
+@pytest.mark.parametrize("first", ["rollback", "commit", "database"])
+def test_the_rows_of_a_real_lifespan_are_there_for_all_tests_of_its_loop(shop, pytester, kind, first):
+    """Which `client` starts in a context of its own, by an engine and (on PostgreSQL) by a bare pool of asyncpg."""
+    pytester.makepyfile(
+        web="""
+import contextlib, asyncpg, shop
+
+@contextlib.asynccontextmanager
+async def started():
+    await shop.add("lifespan")
+    if shop.engine.dialect.driver == "aiosqlite":
+        await shop.add("pool")
+        yield
+        return
+    async with asyncpg.create_pool("postgresql://app@db.internal/dbname", min_size=1) as pool:
+        await pool.execute("INSERT INTO users (email) VALUES ('pool')")
+        yield
+
+async def app(scope, receive, send):
+    if scope["type"] == "lifespan":
+        await receive()
+        async with started():
+            await send({"type": "lifespan.startup.complete"})
+            await receive()
+        await send({"type": "lifespan.shutdown.complete"})
+"""
+    )
+    result = shop(
+        kind,
+        """
+from web import app
+
+@pytest.fixture(scope="session")
+def asgi_app():
+    return app
+
+@pytest.mark.parametrize("isolation", ["FIRST", "rollback", "database", "commit", "rollback"])
+async def test_one(client, isolation):
+    assert await shop.emails() == ["lifespan", "pool"]
+    await shop.add("test")
+""".replace("FIRST", first),
+        *SESSION_LOOP,
+        "-p",
+        "no:randomly",
+        conftest="""
+import pytest
+def pytest_collection_modifyitems(items):
+    for item in items:
+        item.add_marker(pytest.mark.db(isolation=item.callspec.params["isolation"]))
+""",
+    )
+
+    result.assert_outcomes(passed=5)
