@@ -57,7 +57,7 @@ class Link:
         self._later = later
         self._reader = request_reader()
         self._waiting: deque[Fields] = deque()
-        self._held = 0  # batches that are still on their way, because of the latency
+        self._on_their_way: deque[list[Fields]] = deque()  # because of the latency
         self._running = False
         self._stalled = False
 
@@ -65,18 +65,17 @@ class Link:
         """What the client wrote."""
         batch = self._reader.feed(data)
         if self.control.latency and any(fields and fields[0].upper() not in HANDSHAKE for fields in batch):
-            self._held += 1
-            self._later(self.control.latency, lambda: self._arrive(batch))
-        elif self._held:
-            self._held += 1
-            self._later(0, lambda: self._arrive(batch))
+            self._on_their_way.append(batch)
+            self._later(self.control.latency, self._arrive)
+        elif self._on_their_way:
+            self._on_their_way[-1].extend(batch)
         else:
             self._waiting.extend(batch)
             self.run()
 
-    def _arrive(self, batch: list[Fields]) -> None:
-        self._held -= 1
-        self._waiting.extend(batch)
+    def _arrive(self) -> None:
+        """The first of them is there: those behind it come later, also where the latency has become less meanwhile."""
+        self._waiting.extend(self._on_their_way.popleft())
         self.run()
 
     def run(self) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import threading
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -31,7 +32,7 @@ class InlineTransport(asyncio.Transport):
         self._protocol: Any = protocol
         self._received = received
         self._closed = closed
-        self._outbox: list[bytes] = []
+        self._outbox: deque[bytes] = deque()
         self._scheduled = False
         self._paused = False
         self._ending = False  # the server has sent its last byte
@@ -68,8 +69,12 @@ class InlineTransport(asyncio.Transport):
         if self._paused or self._closing:
             return
         if self._outbox:
-            data = self._outbox[0] if len(self._outbox) == 1 else b"".join(self._outbox)
-            self._outbox.clear()
+            data = self._outbox.popleft()
+            if self._outbox:
+                pieces = [data]
+                while self._outbox:  # one by one: other threads may be adding to them
+                    pieces.append(self._outbox.popleft())
+                data = b"".join(pieces)
             self._protocol.data_received(data)
         if self._ending and not self._closing and not self._paused:
             self._protocol.eof_received()

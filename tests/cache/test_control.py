@@ -187,6 +187,22 @@ async def test_latency_delays_and_keeps_the_order(redis_cache, client):
     assert loop.time() - begin >= 0.02
 
 
+async def test_a_latency_that_ends_keeps_the_order(redis_cache, connect):
+    subscriptions = connect().pubsub()
+    await subscriptions.subscribe("zero")
+    channels = []
+
+    for latency, channel in ((0.04, "one"), (0.02, "two"), (0, "three")):
+        redis_cache.latency = latency
+        await subscriptions.subscribe(channel)
+    while len(channels) < 4:
+        message = await subscriptions.get_message(timeout=5)
+        channels.append(message["channel"])
+    await subscriptions.aclose()
+
+    assert channels == [b"zero", b"one", b"two", b"three"]
+
+
 async def test_latency_beyond_the_timeout(redis_cache, connect, virtual_clock):
     client = connect(retry=ONCE, socket_timeout=30)
     await client.ping()

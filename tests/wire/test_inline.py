@@ -4,6 +4,8 @@ is read in a later turn of the loop, and not while the client has paused."""
 from __future__ import annotations
 
 import asyncio
+import sys
+import threading
 
 from pytest_asyncapi.wire.inline import InlineTransport
 from tests.wire.test_pipe import Recorder, turns
@@ -59,3 +61,21 @@ async def test_a_write_after_the_servers_end_is_a_broken_pipe():
     await turns()
 
     assert (client.events, seen) == ([("lost", "BrokenPipeError")], ["closed"])
+
+
+async def test_nothing_is_lost_of_what_other_threads_send(monkeypatch):
+    client, transport, _ = connected()
+    monkeypatch.setattr(client, "data_received", client.events.extend)  # byte by byte
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    threads = [threading.Thread(target=lambda: [transport.send(b"x") for _ in range(20_000)]) for _ in range(2)]
+    try:
+        for thread in threads:
+            thread.start()
+        while any(thread.is_alive() for thread in threads):
+            await asyncio.sleep(0)
+    finally:
+        sys.setswitchinterval(before)
+    await turns()
+
+    assert len(client.events) == 40_000
