@@ -88,6 +88,6 @@ def innocent(function):
 
 
 def load() -> dict[str, Case]:
-    from . import computing, everyday, files, innocents, waiting, web  # noqa: F401
+    from . import computing, everyday, files, further, further_innocents, innocents, waiting, web  # noqa: F401
 
     return CASES

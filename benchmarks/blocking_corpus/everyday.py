@@ -47,7 +47,7 @@ from starlette.responses import Response
 from . import Tools, culprit
 from .computing import sized
 from .files import get
-from .waiting import later
+from .waiting import later, once_it_waits
 
 
 def hold(seconds: float) -> None:
@@ -166,7 +166,7 @@ async def subprocess_shell(t: Tools):
 @culprit("fast")
 async def pipe_read_short(t: Tools):
     reader, writer = os.pipe()
-    later(0.03, lambda: os.write(writer, b"x"))
+    once_it_waits(lambda: os.write(writer, b"x"))
     os.read(reader, 1)  # BLOCKS
     os.close(reader)
     os.close(writer)

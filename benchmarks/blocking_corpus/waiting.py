@@ -9,6 +9,7 @@ import ctypes
 import fcntl
 import http.client
 import http.server
+import linecache
 import logging
 import multiprocessing
 import os
@@ -34,6 +35,33 @@ def later(seconds: float, do) -> threading.Thread:
     timer.daemon = True
     timer.start()
     return timer
+
+
+def once_it_waits(then) -> None:
+    """Call it when the calling thread has stood at a marked line for a while.
+
+    For short waits: on a busy machine whatever happens after some milliseconds may happen before the wait.
+    """
+    thread = threading.get_ident()
+
+    def at() -> tuple | None:
+        frame = sys._current_frames().get(thread)
+        while frame is not None:
+            if "# BLOCKS" in linecache.getline(frame.f_code.co_filename, frame.f_lineno):
+                return frame.f_code, frame.f_lasti
+            frame = frame.f_back
+        return None
+
+    def watch() -> None:
+        place, since = None, time.monotonic()
+        while place is None or time.monotonic() - since < 0.02:
+            before, place = place, at()
+            if place != before:
+                since = time.monotonic()
+            time.sleep(0.002)
+        then()
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 # ---- sleeps
@@ -306,7 +334,7 @@ async def event_wait(t: Tools):
 @culprit("fast")
 async def event_wait_short(t: Tools):
     event = threading.Event()
-    later(0.03, event.set)
+    once_it_waits(event.set)
     event.wait()  # BLOCKS
 
 
@@ -330,7 +358,7 @@ async def queue_get(t: Tools):
 @culprit("fast")
 async def queue_get_short(t: Tools):
     waiting: queue.Queue = queue.Queue()
-    later(0.03, lambda: waiting.put(1))
+    once_it_waits(lambda: waiting.put(1))
     waiting.get()  # BLOCKS
 
 
@@ -358,7 +386,9 @@ async def future_result(t: Tools):
 @culprit("fast")
 async def future_result_short(t: Tools):
     pool = concurrent.futures.ThreadPoolExecutor(1)
-    future = pool.submit(time.sleep, 0.02)
+    done = threading.Event()
+    future = pool.submit(done.wait)
+    once_it_waits(done.set)
     future.result()  # BLOCKS
     pool.shutdown(wait=False)
 
