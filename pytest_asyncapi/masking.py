@@ -135,6 +135,6 @@ class Masker:
 
     def text(self, text: str, content_type: str) -> str:
         """A body."""
-        if content_type.startswith("application/x-www-form-urlencoded"):
+        if content_type.lower().startswith("application/x-www-form-urlencoded"):
             return self._pair.sub(rf"\g<1>{MASK}", text)
         return self._json.sub(rf'\g<1>"{MASK}"', text)

@@ -79,9 +79,7 @@ def _connect(original: Any) -> Any:
 def _send(original: Any) -> Any:
     def send(self: socket.socket, data: Any, *args: Any) -> Any:
         guard = _guard()
-        address = (
-            args[-1] if args else None
-        )  # sendto(data, [flags,] address); sendmsg(buffers, ancdata, flags, address)
+        address = args[-1] if args else None  # of sendto(data, [flags,] address), sendmsg(data, extra, flags, address)
         if guard is not None and isinstance(address, tuple) and not guard.allows_address(self.family, address):
             raise guard.refuse("a datagram to", *address[:2])
         return original(self, data, *args)

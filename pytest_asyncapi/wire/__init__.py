@@ -1,5 +1,5 @@
-"""The in-memory byte pipe that the upstream and cache rooms share: a client's own protocol at one end, our server at
-the other."""
+"""What the rooms share to get under a library: the in-memory byte pipe, with a client's own protocol at one end and a
+server of ours at the other, patches that also reach what is imported later, and which hosts are this machine."""
 
 from typing import TYPE_CHECKING
 

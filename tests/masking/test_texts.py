@@ -89,7 +89,7 @@ def test_a_masker_knows_its_names_alone():
     ("content_type", "written", "shown"),
     [
         ("application/x-www-form-urlencoded", "token=abc&page=2", "token=***&page=2"),
-        ("application/x-www-form-urlencoded; charset=utf-8", "page=2&token=abc", "page=2&token=***"),
+        ("Application/X-WWW-Form-URLEncoded; charset=utf-8", "page=2&token=abc", "page=2&token=***"),
         ("application/json", '{"token": "abc", "page": 2}', '{"token": "***", "page": 2}'),
         ("text/plain", "token=abc", "token=abc"),
     ],
