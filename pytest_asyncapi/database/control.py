@@ -292,7 +292,11 @@ class Database:
         sandbox = RollbackSandbox(hooks, self._loop.links, lock_timeout=self._lock_timeout)
         async with sandbox:
             self._sandbox = sandbox
-            yield
+            try:
+                yield
+            finally:
+                for store in self._home.stores:
+                    store.moved = store.dialect == "postgresql"  # SQLite counts back
         self.warnings += [*sandbox.warnings, *(str(leak) for leak in sandbox.leaks)]
 
     @asynccontextmanager
@@ -300,6 +304,8 @@ class Database:
         self._home.begin_commits()
         if self._home.memory_engine() is not None:  # its one connection is to be the app's own again
             await self._loop.release_links()
+        await self._reset([store for store in self._home.stores if store.moved])
+        self._home.dirty = True
         try:
             yield
         finally:
@@ -308,6 +314,7 @@ class Database:
     async def _reset(self, stores: list[Store]) -> None:
         for store in stores:
             found = await store.reset()
+            store.moved = False
             self.warnings += [f"at the end of a test in commit isolation: {text}" for text in found.left_open]
             if found.changed:
                 await self._loop.close_connections()

@@ -11,7 +11,7 @@ from typing import Any
 
 from pytest_asyncapi.database import admin, server, workers
 from pytest_asyncapi.database.admin import Admin, Session, literal, quoted, sqlstate
-from pytest_asyncapi.database.reset import BASELINE, DatabaseChanged, Resetter
+from pytest_asyncapi.database.reset import BASELINE, DatabaseChanged, Resetter, Sequences, sequences_of
 from pytest_asyncapi.database.schema import Schema
 from pytest_asyncapi.database.server import Server
 from pytest_asyncapi.database.store import Reset, Store, in_thread
@@ -52,6 +52,7 @@ class PostgresStore(Store):
         self._session: Session | None = None  # on the worker's database, for resets
         self._original: Resetter | None = None
         self._current: Resetter | None = None
+        self._sequences: Sequences | None = None  # as they were before tests that were rolled back
         self._numbers = itertools.count(1)
         self._admin = Admin()
         try:
@@ -157,7 +158,20 @@ class PostgresStore(Store):
     async def _watch(self) -> None:
         if self._original is None:
             self._session = self._session or await admin.connect(self.target)
-            self._original = self._current = await Resetter.prepare(self._session)
+            if self.moved and self._sequences is None:
+                self._sequences = await self._sequences_of_template()
+            self._original = self._current = await Resetter.prepare(self._session, sequences=self._sequences)
+
+    async def _sequences_of_template(self) -> Sequences:
+        """Nobody can connect to the template itself."""
+        copy = workers.fitted(self.name, f"_c{next(self._numbers)}")
+        await self._make(copy)
+        session = await admin.connect(dataclasses.replace(self.target, database=copy))
+        try:
+            return await sequences_of(session)
+        finally:
+            await session.close()
+            self._admin.start(workers.drop(self._keeper, copy))
 
     async def reset(self, original: bool = False) -> Reset:
         return await self._admin.arun(self._reset(original))
@@ -180,7 +194,8 @@ class PostgresStore(Store):
     async def _remake(self) -> None:
         assert self._session is not None
         await self._session.close()
-        self._session = self._original = self._current = None
+        self._session = self._original = self._current = self._sequences = None
+        self.moved = False
         await self._make(self.name)
         await self._watch()
 
@@ -188,8 +203,14 @@ class PostgresStore(Store):
         self._current = await self._admin.arun(self._prepared("now"))
 
     async def settle(self) -> None:
-        if self._original is not None:  # else that is still to come
+        if self._original is not None:
             self._original = self._current = await self._admin.arun(self._prepared("settled"))
+        else:  # that is still to come, when tests have moved the sequences
+            self._sequences = await self._admin.arun(self._sequences_now())
+
+    async def _sequences_now(self) -> Sequences:
+        self._session = self._session or await admin.connect(self.target)
+        return await sequences_of(self._session)
 
     async def _prepared(self, name: str) -> Resetter:
         await self._watch()

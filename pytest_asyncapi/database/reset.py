@@ -44,6 +44,9 @@ WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type 
 """
 
 
+Sequences = list[tuple[Any, ...]]
+
+
 @dataclass(frozen=True)
 class Holder:
     """A transaction that the test left open: its last statement."""
@@ -69,8 +72,11 @@ class Resetter:
         self._count = 0
 
     @classmethod
-    async def prepare(cls, session: Session, schema: str = BASELINE) -> Resetter:
-        """Read the tables, and keep a copy of the rows that are there (of migrations, of a lifespan) in `schema`."""
+    async def prepare(cls, session: Session, schema: str = BASELINE, sequences: Sequences | None = None) -> Resetter:
+        """Read the tables, and keep a copy of the rows that are there (of migrations, of a lifespan) in `schema`.
+
+        `sequences` as they shall be, if not as they are.
+        """
         superuser = (await session.fetch("SELECT rolsuper FROM pg_roles WHERE rolname = current_user"))[0][0]
         await session.execute(f"DROP SCHEMA IF EXISTS {schema} CASCADE")
         tables = await session.fetch(_TABLES)
@@ -93,7 +99,7 @@ class Resetter:
         elif names:
             parts.append(f"TRUNCATE {','.join(names)} CASCADE")
         parts += refill
-        sequences = await session.fetch(_SEQUENCES)
+        sequences = await sequences_of(session) if sequences is None else sequences
         if sequences:
             calls = (f"setval({literal(name)},{value},{str(called).lower()})" for name, value, called in sequences)
             parts.append(f"PERFORM {','.join(calls)}")
@@ -132,6 +138,11 @@ class Resetter:
         for oid, name, _ in await self.session.fetch(_TABLES):
             if (await self.session.fetch(f"SELECT pg_total_relation_size({oid})"))[0][0] > VACUUM_ABOVE:
                 await self.session.execute(f"VACUUM {name}")
+
+
+async def sequences_of(session: Session) -> Sequences:
+    """The sequences of a database, with their values."""
+    return await session.fetch(_SEQUENCES)
 
 
 async def _filled(session: Session, tables: list[str]) -> set[str]:

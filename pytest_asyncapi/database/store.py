@@ -28,6 +28,8 @@ class Store(ABC):
 
     dialect: str
     target: Target
+    moved = False
+    """Whether tests that were rolled back may have moved sequences, which a rollback does not put back."""
     description: str  # for the reports: `PostgreSQL 18 (embedded)`
 
     @abstractmethod

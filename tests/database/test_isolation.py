@@ -50,6 +50,9 @@ async def test_tables_that_a_test_makes_are_gone_too(db, time):
         await connection.execute(text("CREATE TABLE extra (id int)"))
     await shop.add("a@example.com")
 
+async def test_in_between_numbers_go_on(db):
+    await shop.add("a@example.com")
+
 @TWICE
 @pytest.mark.db(isolation="commit")
 async def test_numbers_begin_anew(db, db_session, time):
@@ -81,7 +84,7 @@ def test_each_test_finds_the_tables_as_the_schema_made_them(shop, kind, options)
     """In all isolations, twice each, with a loop a test and a loop for all."""
     result = shop(kind, ALL, *options)
 
-    result.assert_outcomes(passed=11)
+    result.assert_outcomes(passed=12)
     assert not (result._pytester.path / "app.db").exists() if hasattr(result, "_pytester") else True
 
 
@@ -286,6 +289,31 @@ async def test_one(client, isolation):
     await shop.add("test")
 """.replace("FIRST", first),
         *SESSION_LOOP,
+        "-p",
+        "no:randomly",
+        conftest="""
+import pytest
+def pytest_collection_modifyitems(items):
+    for item in items:
+        item.add_marker(pytest.mark.db(isolation=item.callspec.params["isolation"]))
+""",
+    )
+
+    result.assert_outcomes(passed=5)
+
+
+def test_numbers_do_not_depend_on_the_tests_before(shop):
+    """Those that were rolled back have moved the sequences of PostgreSQL, also before the first real commit."""
+    result = shop(
+        "asyncpg",
+        """
+@pytest.mark.parametrize("isolation", ["rollback", "commit", "rollback", "commit", "commit"])
+async def test_one(db, db_session, isolation):
+    user = shop.User(email="a@example.com")
+    db_session.add(user)
+    await db_session.commit()
+    assert isolation == "rollback" or user.id == 1
+""",
         "-p",
         "no:randomly",
         conftest="""
