@@ -144,7 +144,8 @@ class Writer:
                 epoch=run.epoch,
                 looks_for_blocks=run.looks_for_blocks,
             )
-            run.path.write_text(text, encoding="utf-8")
+            # a failure may quote half of a surrogate pair, which no encoding has
+            run.path.write_text(text, encoding="utf-8", errors="backslashreplace")
         except OSError as error:
             run.written = f"{run.path}: the page cannot be written: {error}"
         else:

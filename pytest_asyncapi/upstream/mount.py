@@ -79,9 +79,14 @@ class Mounted(Callback):
 
     async def _http(self, request: Request) -> Reply:
         scope = {**self._scope("http", request), "method": request.method}
-        exchange = Exchange(request.content)
+        exchange = Exchange(request.content, only_head=request.method == "HEAD")
         task = asyncio.create_task(exchange.run(self.app, scope))
-        start = await exchange.messages.get()
+        try:
+            start = await exchange.messages.get()
+        except asyncio.CancelledError:  # the client has left before the response began
+            exchange.gone.set()
+            task.cancel()
+            raise
         if start["type"] == "end":
             raise start["error"] or UpstreamError(f"{self!r} sent no response to {request.method} {request.url}.")
         return Reply(start["status"], headers=_headers(start), body=exchange.body(task))
@@ -132,10 +137,15 @@ def _headers(message: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 class Exchange:
-    """One request to the app and its messages, of which at most one waits to be taken."""
+    """One request to the app and its messages, of which at most one waits to be taken.
 
-    def __init__(self, content: bytes) -> None:
+    With `only_head` nobody takes those after the start of the response, and the app is not held up by them.
+    """
+
+    def __init__(self, content: bytes, *, only_head: bool = False) -> None:
         self.content: bytes | None = content
+        self.only_head = only_head
+        self.untaken = False  # what the app sends from now on
         self.messages: asyncio.Queue[dict[str, Any]] = asyncio.Queue(1)
         self.gone = asyncio.Event()
 
@@ -145,7 +155,7 @@ class Exchange:
             await app(scope, self.receive, self.send)
         except Exception as exc:
             error = exc
-        if not self.gone.is_set():
+        if not (self.gone.is_set() or self.untaken):
             await self.messages.put({"type": "end", "error": error})
 
     async def receive(self) -> dict[str, Any]:
@@ -158,7 +168,9 @@ class Exchange:
     async def send(self, message: Any) -> None:
         if self.gone.is_set():
             raise OSError("the client is gone")
-        await self.messages.put(dict(message))
+        if not self.untaken:
+            self.untaken = self.only_head
+            await self.messages.put(dict(message))
 
     async def body(self, task: asyncio.Task[None]) -> AsyncGenerator[bytes, None]:
         """The chunks. When the client leaves early, the app is told, and cancelled; after the last, it may go on."""

@@ -187,6 +187,7 @@ class Upstream(RouterSpellings):
         """Forget the routes too."""
         self.reset()
         self.routes.clear()
+        self.checks.clear()
         self._index = RouteIndex()
         self._addresses.clear()
         self._intercepts.clear()

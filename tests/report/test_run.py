@@ -101,6 +101,15 @@ def test_a_module_that_cannot_be_imported(shop, pytester):
     assert "No module named 'nowhere'" in test["m"]
 
 
+def test_a_text_that_no_encoding_has(shop, pytester):
+    """Half of a surrogate pair, as a file name that is no UTF-8 is read with."""
+    result = shop(tests="def test_it(): raise ValueError('caf\\udce9 au lait')")
+
+    result.assert_outcomes(failed=1)
+    (test,) = data_of(pytester.path / "run.html")["tests"]
+    assert "caf\udce9 au lait" in test["m"]
+
+
 def test_no_tests(shop, pytester):
     shop(tests="")
 

@@ -97,6 +97,9 @@ async def test_what_was_recorded_is_replayed_byte_for_byte(http, service, record
 
     assert recorded == replayed
     assert len(service.seen) == 3
+    (tmp_path / "other").touch()
+    assert file.stat().st_mode == (tmp_path / "other").stat().st_mode
+    assert list(file.parent.iterdir()) == [file]
     assert recorded[0][:2] == (201, "Well Done")
     assert recorded[1][3] == b'{"hello": "world"}'
     assert recorded[2][3] == bytes(range(256))

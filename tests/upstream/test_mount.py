@@ -137,3 +137,35 @@ async def test_the_app_is_done_when_the_client_leaves_early(service):
         async with aiohttp.ClientSession() as session, session.get(f"{BASE}/forever") as response:
             await response.content.readany()
         await asyncio.wait_for(ended.wait(), 5)
+
+
+@pytest.mark.parametrize("left", ["with the head alone", "before the response"])
+async def test_the_app_is_done_when_nobody_reads_on(left):
+    ended = []
+
+    async def app(scope, receive, send):
+        try:
+            if left == "before the response":
+                await asyncio.sleep(60)
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            await send({"type": "http.response.body", "body": b"a", "more_body": True})
+            await send({"type": "http.response.body", "body": b"b"})
+        except asyncio.CancelledError:
+            ended.append("cancelled")
+            raise
+        ended.append("in peace")
+
+    with Upstream() as upstream:
+        upstream.mount(BASE, app)
+        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=0.05)) as session:
+            if left == "before the response":
+                with pytest.raises(TimeoutError):
+                    await session.get(f"{BASE}/")
+            else:
+                async with session.head(f"{BASE}/") as response:
+                    assert (response.status, await response.read()) == (200, b"")
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+    assert ended == ["cancelled" if left == "before the response" else "in peace"]
+    assert asyncio.all_tasks() == {asyncio.current_task()}

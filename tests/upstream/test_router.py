@@ -155,8 +155,10 @@ async def test_reset_forgets_the_calls_and_clear_the_routes():
         assert (route.calls, upstream.calls, upstream.problems) == ([], [], [])
         assert client.get(URL).status_code == 503
 
+        upstream.checks.append(lambda: "the check of a cassette")
+        assert upstream.failures() == ["the check of a cassette"]
         upstream.clear()
-        assert upstream.routes == []
+        assert (upstream.routes, upstream.failures()) == ([], [])
         with pytest.raises(UnmatchedRequest, match="no routes are set up"):
             client.get(URL)
 
