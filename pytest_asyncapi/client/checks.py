@@ -114,6 +114,15 @@ def too_short(sent: int, declared: int) -> ProtocolError:
     return ProtocolError(f"http.response.body: the body ends after {sent} bytes, but its content-length is {declared}")
 
 
+def misplaced(started: bool) -> ProtocolError:
+    """The error of a part of the body that comes too early or too late."""
+    return ProtocolError(
+        "http.response.body was sent after the last one (more_body=False)"
+        if started
+        else "http.response.body was sent before http.response.start"
+    )
+
+
 def kind_of(message: Any) -> str:
     """The type of a message of the app."""
     __tracebackhide__ = True

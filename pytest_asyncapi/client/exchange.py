@@ -113,13 +113,14 @@ class Exchange:
     async def wait(self, timeout: float | None, what: str, kind: str = "read", rest: float | None = None) -> None:
         """Wait until the app does something; AppTimeout says `what` has not come, and where the app waits.
 
-        `rest` is what is left of the time-out, where a part of it has gone by.
+        `rest` is what is left of the time-out, where a part of it has gone by; below zero where more than all has.
         """
         waiter = self._waiter = self.loop.create_future()
         limit = timeout if rest is None else rest
+        overdue = -limit if limit is not None and limit < 0 else 0.0
         timer = None if limit is None else self.loop.call_later(limit, expire, waiter)
         try:
-            if (await waiter) is not EXPIRED or debugged(timer):
+            if (await waiter) is not EXPIRED or debugged(timer, overdue):
                 return
         finally:
             self._waiter = None

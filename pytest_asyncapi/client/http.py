@@ -19,6 +19,7 @@ from pytest_asyncapi.client.checks import (
     checked_headers,
     checked_start,
     kind_of,
+    misplaced,
     too_long,
     too_short,
 )
@@ -28,6 +29,7 @@ from pytest_asyncapi.client.waiting import next_step, wake
 from pytest_asyncapi.errors import AppTimeout, ProtocolError, TruncatedResponse
 
 BODY_CHUNK = 65536  # a body of bytes is handed to the app in pieces of this size, as a server does
+_STEPS = 4  # of the event loop, in which most apps are done: until then no future and no timer is made
 PREVIEW = 2000  # bytes of a body that are kept for the report of a failing test
 
 
@@ -119,7 +121,7 @@ class HTTPExchange(Exchange):
             kind = message["type"] if type(message) is dict and "type" in message else kind_of(message)
             if kind == "http.response.body":
                 if not self.started or self._bodies_done:
-                    raise _misplaced(self.started)
+                    raise misplaced(self.started)
                 chunk = message.get("body", b"")
                 if type(chunk) is not bytes:
                     chunk = checked_body(message)
@@ -223,14 +225,16 @@ class HTTPExchange(Exchange):
         """Run the app until its response begins. Raises what the app raises, AppTimeout, or ProtocolError."""
         __tracebackhide__ = True
         self.spawn(f"asgi {self.scope['method']} {self.scope['path']}")
+        self._moved = self.loop.time()
         try:
-            if not self.started and not self.done:
-                await next_step  # most apps answer in their first step: no future, no timer
             if self._collecting:
                 await self._until_over()
             else:
+                await next_step  # most apps answer in their first step: no future, no timer
+                rest = self._rest()
                 while not self.started and not self.done:
-                    await self._wait_or_pump("no response began")
+                    await self._wait_or_pump("no response began", rest)
+                    rest = None
             if self.done:
                 self.judge_start()
         except BaseException:
@@ -289,6 +293,7 @@ class HTTPExchange(Exchange):
         if not self._collecting:
             self._collecting = True
             wake(self._drained)
+            self._moved = self.loop.time()
             await self._until_over()
         chunks = self._chunks
         content = chunks[0] if len(chunks) == 1 else b"".join(chunks)
@@ -298,12 +303,14 @@ class HTTPExchange(Exchange):
     async def _until_over(self) -> None:
         """Wait for the end of the body; in the mode `wait` for the app's end, which saves a change of tasks."""
         waits = self.options.background == "wait"
+        for _ in range(_STEPS):
+            if self.done or (self._bodies_done and not waits):
+                return
+            await next_step
         read, limit = self.read_timeout, self.options.background_timeout
         # One timer serves for the next part and for the work after the last one: the sooner of both.
         sooner = limit if waits and limit is not None and (read is None or limit < read) else None
-        if sooner is not None:
-            self._moved = self._moved or self.loop.time()
-        rest = sooner
+        rest = self._rest(sooner)
         while not self.done and (waits or not self._bodies_done):
             begun = self.started
             try:
@@ -316,14 +323,23 @@ class HTTPExchange(Exchange):
                 if read is None:
                     rest = sooner
                     continue
-                rest = self._moved + read - self.loop.time()  # it was not woken for what came since
-                if rest <= 0 and begun == self.started:
+                rest = self._rest(sooner)  # it was not woken for what came since
+                if rest is not None and rest <= 0 and begun == self.started:
                     raise
-                rest = max(rest, 0.0) if sooner is None else min(max(rest, 0.0), sooner)
             else:
                 rest = sooner
                 if sooner is not None:
                     self._moved = self.loop.time()
+
+    def _rest(self, sooner: float | None = None) -> float | None:
+        """What is left of the read time-out since the app has last sent something; at most `sooner`.
+
+        Below zero where the app has blocked the event loop for longer.
+        """
+        if self.read_timeout is None:
+            return sooner
+        rest = self._moved + self.read_timeout - self.loop.time()
+        return rest if sooner is None else min(rest, sooner)
 
     async def finish(self) -> None:
         """The body is read: wait for the app's end (trailers, background work, dependencies' exits) and judge it."""
@@ -381,11 +397,3 @@ class HTTPExchange(Exchange):
         wake(self._drained)
         self.release()
         await self.end()
-
-
-def _misplaced(started: bool) -> ProtocolError:
-    return ProtocolError(
-        "http.response.body was sent after the last one (more_body=False)"
-        if started
-        else "http.response.body was sent before http.response.start"
-    )

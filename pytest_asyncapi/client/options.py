@@ -12,6 +12,13 @@ __tracebackhide__ = ours
 BACKGROUND = ("wait", "defer", "detach")
 
 
+def checked_seconds(name: str, seconds: Any) -> None:
+    """Refuse what is no time; None is one without an end."""
+    __tracebackhide__ = True
+    if seconds is not None and (not isinstance(seconds, int | float) or seconds != seconds):  # NaN is not itself
+        raise ConfigurationError(f"{name}={seconds!r}: expected a number of seconds, or None for no limit")
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Options:
     """Options of an exchange. `client.get(url, extensions={"asyncapi": {...}})` changes them for one request.
@@ -32,6 +39,8 @@ class Options:
     enforce_timeouts: bool = True
 
     def __post_init__(self) -> None:
+        checked_seconds("background_timeout", self.background_timeout)
+        checked_seconds("disconnect_grace", self.disconnect_grace)
         if self.background not in BACKGROUND:
             raise ConfigurationError(f"background={self.background!r}: expected one of {', '.join(BACKGROUND)}")
 

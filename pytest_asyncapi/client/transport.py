@@ -13,7 +13,7 @@ from pytest_asyncapi.asgi import ASGIApp
 from pytest_asyncapi.client.exchange import Exchange
 from pytest_asyncapi.client.http import HTTPExchange
 from pytest_asyncapi.client.lifespan import Lifespan
-from pytest_asyncapi.client.options import Options
+from pytest_asyncapi.client.options import Options, checked_seconds
 from pytest_asyncapi.client.recorder import Recorder
 from pytest_asyncapi.client.response import response_class
 from pytest_asyncapi.client.scope import PORTS, Peer, http_scope, websocket_scope
@@ -150,8 +150,12 @@ class TransportBase:
         extensions = request.extensions
         changes = extensions.get("asyncapi")
         options = self.options if changes is None else self.options.changed(changes)
-        timeouts = extensions.get("timeout") if options.enforce_timeouts else None
-        return options, timeouts or _NO_TIMEOUTS
+        timeouts = (extensions.get("timeout") if options.enforce_timeouts else None) or _NO_TIMEOUTS
+        for kind in ("read", "write"):  # httpx takes anything for a time
+            seconds = timeouts.get(kind)
+            if type(seconds) is not float or seconds != seconds:
+                checked_seconds(f"{request.method} {request.url.path}: timeout of {kind}", seconds)
+        return options, timeouts
 
     def _body(self, request: Any) -> bytes | AsyncIterator[bytes]:
         try:
@@ -218,6 +222,7 @@ class TransportBase:
 
     async def drain(self, timeout: float | None = None) -> None:
         """Run the work that the app does after its responses to its end, and raise what it raised."""
+        checked_seconds("timeout", timeout)
         limit = self.options.background_timeout if timeout is None else timeout
         for exchange in list(self.open):
             if isinstance(exchange, HTTPExchange) and exchange.complete and not exchange.done:

@@ -79,7 +79,7 @@ def leave_prompt() -> None:
     _prompt_left = time.monotonic()
 
 
-def debugged(timer: asyncio.Handle | None) -> bool:
+def debugged(timer: asyncio.Handle | None, overdue: float = 0.0) -> bool:
     """Whether a timer that has expired should not count: somebody steps through this process, or has just done so.
 
     pdb takes its trace function away when it goes on. What counts is whether its prompt was left after the time had
@@ -88,9 +88,9 @@ def debugged(timer: asyncio.Handle | None) -> bool:
     if debugger_attached():
         return True
     when = getattr(timer, "when", None)  # uvloop's handle of a delay of nothing has none
-    if when is None:
+    if when is None and not overdue:
         return False
-    late = asyncio.get_running_loop().time() - when()
+    late = overdue + (asyncio.get_running_loop().time() - when() if when is not None else 0.0)
     if _prompt_left is not None and time.monotonic() - _prompt_left <= late:
         return True
     return late > _STOPPED and not _PROMPTS.isdisjoint(sys.modules)

@@ -11,7 +11,7 @@ from typing import Any, Literal, Protocol
 from pytest_asyncapi.asgi import ASGIApp, Message, Scope
 from pytest_asyncapi.client.checks import Headers, checked_close, checked_frame, checked_headers, kind_of
 from pytest_asyncapi.client.exchange import Exchange, describe
-from pytest_asyncapi.client.options import Options
+from pytest_asyncapi.client.options import Options, checked_seconds
 from pytest_asyncapi.client.waiting import wake
 from pytest_asyncapi.errors import ProtocolError, WebSocketDisconnect, WebSocketRejected
 
@@ -260,6 +260,7 @@ class WebSocketSession:
 
     async def receive(self, timeout: float | None = None) -> str | bytes:
         """The next message. Raises WebSocketDisconnect when the app has closed, AppTimeout when nothing comes."""
+        checked_seconds("timeout", timeout)
         if self._receives:
             raise RuntimeError("two tasks receive from one websocket at once: which of them is to get the message?")
         self._receives = True

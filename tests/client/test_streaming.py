@@ -2,9 +2,12 @@
 
 import asyncio
 import gc
+import sys
 import tracemalloc
 
 import pytest
+
+from pytest_asyncapi.client.recorder import Recorder
 
 
 async def test_a_response_is_there_when_it_begins(connect, app_of):
@@ -117,6 +120,32 @@ async def test_an_app_that_ignores_the_departure_is_cancelled(connect, app_of, n
         assert await anext(response.aiter_raw()) == b"one"
 
     assert events == ["cancelled"]
+    no_tasks_left()
+
+
+async def test_an_app_that_is_slow_to_leave_is_not_cancelled(connect, app_of, no_tasks_left):
+    """However soon the grace is over, as on a busy machine, the app has some turns of the event loop to react."""
+    ended = []
+
+    async def endpoint(scope, receive, send):
+        try:
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            await send({"type": "http.response.body", "body": b"tick", "more_body": True})
+            while (await receive())["type"] != "http.disconnect":
+                pass
+            for _ in range(20):
+                await asyncio.sleep(0)
+            ended.append("by itself")
+        except asyncio.CancelledError:
+            ended.append("cancelled")
+            raise
+
+    client = await connect(app_of(endpoint))
+
+    async with client.stream("GET", "/", extensions={"asyncapi": {"disconnect_grace": 0}}) as response:
+        assert await anext(response.aiter_bytes()) == b"tick"
+
+    assert ended == ["by itself"]
     no_tasks_left()
 
 
@@ -366,3 +395,27 @@ async def test_a_hundred_megabytes_take_no_memory(connect, app_of):
 
     assert total == 1600 * 64 * 1024
     assert peak < 5_000_000
+
+
+async def test_what_is_kept_for_the_report_holds_no_body(connect, app_of):
+    """The exchanges of the last requests stay until the report; the parts of their bodies do not."""
+    parts = [bytes(100_000), bytes(200_000)]
+
+    async def endpoint(scope, receive, send):
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        for part in parts:
+            await send({"type": "http.response.body", "body": part, "more_body": True})
+        await send({"type": "http.response.body"})
+
+    before = [sys.getrefcount(part) for part in parts]
+    recorder = Recorder()
+    client = await connect(app_of(endpoint), recorder=recorder)
+
+    assert len((await client.get("/")).content) == 300_000
+    async with client.stream("GET", "/") as response:
+        assert len(await response.aread()) == 300_000
+    del response
+    gc.collect()
+
+    assert len(recorder.entries) == 2
+    assert [sys.getrefcount(part) for part in parts] == before

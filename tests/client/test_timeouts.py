@@ -1,6 +1,7 @@
 """The time-outs of the client are the library's own, say where the app waits, and keep still under a debugger."""
 
 import asyncio
+import contextlib
 import contextvars
 import re
 import sys
@@ -8,8 +9,9 @@ import time
 
 import pytest
 
+from pytest_asyncapi.client import AsyncClient
 from pytest_asyncapi.client.hooks import pytest_leave_pdb
-from pytest_asyncapi.errors import AppTimeout
+from pytest_asyncapi.errors import AppTimeout, ConfigurationError
 
 
 async def slow_query():
@@ -198,10 +200,13 @@ async def test_not_under_a_debugger(connect, app_of, respond, monkeypatch):
 
 
 @pytest.mark.parametrize("way", ["process"], indirect=True)  # differs: a time-out after pdb's prompt
-async def test_not_after_a_debugger(connect, app_of, respond):
+@pytest.mark.parametrize("steps", [0, 1, 20])
+async def test_not_after_a_debugger(connect, app_of, respond, steps):
     """Nor does one fire because of the minutes at pdb's prompt, which leaves no trace when it goes on."""
 
     async def endpoint(scope, receive, send):
+        for _ in range(steps):
+            await asyncio.sleep(0)
         time.sleep(0.3)  # the prompt
         pytest_leave_pdb()
         await asyncio.sleep(0.05)
@@ -225,6 +230,67 @@ async def test_an_app_that_blocks_the_loop(connect, app_of, respond):
 
     with pytest.raises(client.module.ReadTimeout):
         await client.get("/")
+
+
+@pytest.mark.parametrize("stream", [True, False])
+@pytest.mark.parametrize("steps", [0, 1, 20])
+async def test_an_app_that_blocks_at_once(connect, app_of, respond, steps, stream):
+    """In its first steps too, before the client has had a turn to set its timer."""
+
+    async def endpoint(scope, receive, send):
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        time.sleep(0.3)
+        await asyncio.sleep(0.05)
+        await respond(send, b"late")
+
+    client = await connect(app_of(endpoint), timeout=0.2)
+
+    with pytest.raises(client.module.ReadTimeout):
+        async with client.stream("GET", "/") if stream else contextlib.nullcontext():
+            await client.get("/")
+
+
+async def test_an_app_that_blocks_and_answers_in_time(connect, app_of, respond):
+    async def endpoint(scope, receive, send):
+        time.sleep(0.05)
+        await asyncio.sleep(0.01)
+        await respond(send, b"in time")
+
+    client = await connect(app_of(endpoint), timeout=5)
+
+    assert (await client.get("/")).text == "in time"
+
+
+WRONG_TIMES = {
+    "of the client": lambda client: client.get("/"),
+    "of a request": lambda client: client.get("/", timeout="a"),
+    "of a kind": lambda client: client.get("/", timeout=client.module.Timeout(5, read="a")),
+    "no number": lambda client: client.get("/", timeout=float("nan")),
+    "of a drain": lambda client: client.drain("a"),
+    "of background work": lambda client: client.get("/", extensions={"asyncapi": {"background_timeout": "a"}}),
+    "of a websocket": lambda client: client.websocket_connect("/", timeout="a").__aenter__(),
+}
+
+
+@pytest.mark.parametrize("name", WRONG_TIMES)
+async def test_no_time(connect, app_of, respond, name):
+    async def endpoint(scope, receive, send):
+        await respond(send, b"never asked")
+
+    client = await connect(app_of(endpoint))
+    if name == "of the client":
+        client.timeout = "a"
+
+    with pytest.raises(
+        ConfigurationError, match=r"timeout( of read)?=('a'|nan): expected a number of seconds, or None for no limit"
+    ):
+        await WRONG_TIMES[name](client)
+
+
+async def test_no_time_of_a_lifespan():
+    with pytest.raises(ConfigurationError, match="startup_timeout='a': expected a number of seconds"):
+        AsyncClient(slow_query, startup_timeout="a")
 
 
 async def test_the_line_of_a_generator(connect):
