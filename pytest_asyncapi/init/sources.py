@@ -256,7 +256,8 @@ def _python_files(start: Path) -> Iterator[Path]:
         folders[:] = sorted(each for each in folders if each not in SKIPPED and not each.startswith("."))
         for name in sorted(files):
             path = Path(folder, name)
-            if name.endswith(".py") and path.stat().st_size <= LARGEST_FILE:
+            # a file: editors leave links that lead nowhere
+            if name.endswith(".py") and path.is_file() and path.stat().st_size <= LARGEST_FILE:
                 count += 1
                 if count > MOST_FILES:
                     return

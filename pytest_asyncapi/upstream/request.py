@@ -141,7 +141,7 @@ class Request:
     @cached_property
     def form(self) -> dict[str, list[str]]:
         """The fields of a urlencoded or multipart body, files left out."""
-        if self.headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):
+        if self._media_is("application/x-www-form-urlencoded"):
             return forms.urlencoded(self.content)
         return self._multipart[0]
 
@@ -152,5 +152,9 @@ class Request:
 
     @cached_property
     def _multipart(self) -> tuple[forms.Fields, forms.Files]:
-        content_type = self.headers.get("content-type", "")
-        return forms.multipart(self.content, content_type) if content_type.startswith("multipart/") else ({}, {})
+        if not self._media_is("multipart/"):
+            return {}, {}
+        return forms.multipart(self.content, self.headers["content-type"])
+
+    def _media_is(self, kind: str) -> bool:
+        return bool(self.headers.get("content-type", "").lower().startswith(kind))

@@ -1,6 +1,7 @@
 """Apps are found in the source, by what makes them."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -121,6 +122,16 @@ def test_a_file_that_cannot_be_read_is_named(seen: Callable[..., Findings]) -> N
     assert [text.partition(" (")[0] for text in findings.project.unreadable] == [
         "old.py: Missing parentheses in call to 'print'. Did you mean print(...)?"
     ]
+
+
+def test_a_link_that_leads_nowhere_is_passed_over(seen: Callable[..., Findings], tmp_path: Path) -> None:
+    """Emacs leaves one beside each file that is being edited."""
+    (tmp_path / ".#main.py").symlink_to("ada@laptop.4711")
+
+    findings = seen({"main.py": FASTAPI})
+
+    assert findings.app is not None
+    assert findings.project.unreadable == []
 
 
 def test_an_app_that_comes_by_a_star(targets: Targets) -> None:

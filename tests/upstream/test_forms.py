@@ -27,6 +27,8 @@ def part(disposition, data, *more):
     [
         (URLENCODED, b"a=1&b=&a=2&c=%C3%BC", {"a": ["1", "2"], "b": [""], "c": ["ü"]}, {}),
         (URLENCODED, b"a=\xff", {"a": ["\ufffd"]}, {}),
+        (URLENCODED.upper(), b"a=1", {"a": ["1"]}, {}),
+        ("Multipart/Form-Data; Boundary=B", part('; name="a"', b"1") + b"--B--", {"a": ["1"]}, {}),
         ("multipart/form-data", b"x", {}, {}),
         (MULTIPART, b"x", {}, {}),
         (MULTIPART, b"--B\r\n\r\nno head\r\n--B--\r\n", {}, {}),
