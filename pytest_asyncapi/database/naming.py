@@ -11,12 +11,12 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import PurePath
 from typing import Any, NamedTuple
 
 from pytest_asyncapi.database.targets import Address
 from pytest_asyncapi.errors import ConfigurationError
+from pytest_asyncapi.values import NothingOfThatName, by_name
 
 _REFERENCE = re.compile(r"[A-Za-z_][\w.]*:[\w.]+")
 _LINE = re.compile(r"\s*(\S+)\s*=\s*(\S.*?)\s*")
@@ -92,12 +92,9 @@ def _entry(key: Any, tables: Any) -> Entry:
 
     label, found = (key if isinstance(key, str) else ""), key
     if isinstance(key, str) and "://" not in key:
-        module, _, attribute = key.partition(":")
         try:
-            found = import_module(module)
-            for part in attribute.split("."):
-                found = getattr(found, part)
-        except (ImportError, AttributeError) as error:
+            found = by_name(key, "shop.database:engine")
+        except NothingOfThatName as error:
             raise ConfigurationError(f"the schema of the test database, {key!r}: {error}") from None
     try:
         address = address_of_url(make_url(getattr(found, "url", found)))

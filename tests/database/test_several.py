@@ -2,6 +2,9 @@
 
 import pytest
 
+from pytest_asyncapi.database import naming
+from pytest_asyncapi.errors import ConfigurationError
+
 ENGINES = """
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import create_async_engine
@@ -217,3 +220,17 @@ def test_built():
 """
     for _ in range(2):
         engines(kind, test, "--reuse-db", conftest=fixture).assert_outcomes(passed=2)
+
+
+@pytest.mark.parametrize(
+    ("key", "told"),
+    [
+        ("no_such.database:engine", "there is no module 'no_such'. Is it installed"),
+        ("json:JSONdecoder", "module 'json' has no attribute 'JSONdecoder' (did you mean 'JSONDecoder'?)"),
+    ],
+)
+def test_an_engine_that_there_is_not(key, told):
+    with pytest.raises(ConfigurationError) as failure:
+        naming.entries_of({key: "tables.sql"})
+
+    assert str(failure.value).startswith(f"the schema of the test database, {key!r}: {told}")
