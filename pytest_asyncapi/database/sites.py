@@ -16,7 +16,8 @@ from types import FrameType
 from typing import Any, NamedTuple
 
 _OURS = str(Path(__file__).resolve().parent.parent)
-_LIBRARIES = tuple({sysconfig.get_path("stdlib"), sysconfig.get_path("purelib"), sysconfig.get_path("platlib"), _OURS})
+_PLACES = (*map(sysconfig.get_path, ("stdlib", "platstdlib", "purelib", "platlib")), _OURS)
+_LIBRARIES = tuple({os.path.join(place, "") for place in _PLACES})
 _LIMIT = 6
 
 

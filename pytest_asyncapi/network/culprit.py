@@ -9,7 +9,10 @@ from dataclasses import dataclass
 from types import FrameType
 
 _OURS = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
-_LIBRARIES = tuple({os.path.join(path, "") for path in sysconfig.get_paths().values()})
+# Not the prefix ("data"): a project may lie in the folder of its own virtual environment.
+_LIBRARIES = tuple(
+    {os.path.join(sysconfig.get_path(name), "") for name in ("stdlib", "platstdlib", "purelib", "platlib", "scripts")}
+)
 _SERVED = ("aiohttp", "httpx", "httpx2", "httpcore", "httpcore2")
 _OTHERS = {
     "urllib3": "requests and urllib3 are not served by upstream (aiohttp, httpx and httpx2 are): use one of these in"

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 import smtplib
+import sys
+import sysconfig
 import urllib.request
 
 import aiohttp
@@ -14,7 +17,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from pytest_asyncapi.errors import BlockedConnection
-from pytest_asyncapi.network import Guard
+from pytest_asyncapi.network import Guard, culprit
 
 NO_RETRY = Retry(NoBackoff(), 0)
 
@@ -97,3 +100,21 @@ async def test_databases_are_told_the_fixture():
 
     assert "Ask for the fixture db or db_session" in guard.blocked[0].message
     assert "Ask for the fixture redis_cache" in guard.blocked[1].message
+
+
+def test_a_project_inside_of_its_virtual_environment(tmp_path, monkeypatch):
+    """`python -m venv .` in the project's folder: its own code is no library's."""
+    monkeypatch.setattr(sys, "prefix", str(tmp_path))
+    paths = sysconfig.get_paths(vars={"base": str(tmp_path), "platbase": str(tmp_path)})
+    monkeypatch.setattr(sysconfig, "get_path", paths.__getitem__)
+    monkeypatch.setattr(sysconfig, "get_paths", lambda: paths)
+    fresh = importlib.util.spec_from_file_location("fresh_culprit", culprit.__file__)
+    module = importlib.util.module_from_spec(fresh)
+    monkeypatch.setitem(sys.modules, "fresh_culprit", module)
+    fresh.loader.exec_module(module)
+    (tmp_path / "app.py").write_text("def ask(find):\n    return find()\n")
+    app = importlib.util.spec_from_file_location("app_in_the_prefix", tmp_path / "app.py")
+    asking = importlib.util.module_from_spec(app)
+    app.loader.exec_module(asking)
+
+    assert asking.ask(module.find).line.endswith("app.py:2, in ask")
