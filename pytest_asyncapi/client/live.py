@@ -87,6 +87,10 @@ class LiveServer:
             extensions={**request.extensions, "timeout": {**(timeouts or {}), "connect": None, "pool": None}},
         )
 
+    def forget(self, exchange: LiveExchange | LiveWebSocket) -> None:
+        """Expect an announced exchange no more."""
+        self._exchanges = {ident: each for ident, each in self._exchanges.items() if each is not exchange}
+
     async def _gate(self, scope: Scope, receive: Receive, send: Send) -> None:
         """What uvicorn takes for the app."""
         ident = next((value for name, value in scope["headers"] if name == ID_HEADER), b"")
@@ -149,6 +153,11 @@ class LiveExchange(_Served, HTTPExchange):
     def cut(self) -> bool:
         """Whether the body has ended after a part of it: that shows at the next part, however late its reader is."""
         return self._sent > 0 and not self.complete
+
+    def refused(self, response: Any) -> None:
+        """The server has answered by itself: it takes no such request, and the app has not heard of it."""
+        self.status, self.headers = response.status_code, response.headers.raw
+        self.started = self.complete = self.done = True
 
     async def receive(self) -> Message:
         message = await self._wire_receive()
@@ -235,6 +244,9 @@ class LiveTransportBase(TransportBase):
             return (await self.handshake(request))[1]
         exchange = LiveExchange(self.app, scope, b"", options, timeouts.get("read"), collect=True)
         response = exchange.response = await self.send_over(exchange, request)
+        if exchange.task is None:
+            self.server.forget(exchange)
+            exchange.refused(response)
         try:
             if exchange.done and not exchange.cut():
                 exchange.judge_start()

@@ -16,6 +16,7 @@ STATED = {
     "after an exception in the middle of a body",
     "the close code after an exception in a websocket",
     "a header value with blanks around it",
+    "a request that uvicorn refuses, such as one of an unknown method",
 }
 
 

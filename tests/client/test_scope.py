@@ -1,9 +1,11 @@
 """The scope is that of uvicorn, key by key."""
 
+import importlib.util
 import json
 
 import pytest
 
+from pytest_asyncapi.client.recorder import Recorder
 from pytest_asyncapi.errors import ConfigurationError
 
 
@@ -189,3 +191,22 @@ async def test_extensions_on_request(connect, app_of, tmp_path):
         "unknown ASGI extension 'trailers': expected some of http.response.debug, http.response.trailers, "
         "http.response.early_hint, http.response.pathsend"
     )
+
+
+async def test_a_request_that_the_server_refuses(connect, app_of, respond, way):
+    """uvicorn's parser httptools knows its methods: the answer is the server's own, at once; the app is not asked."""
+    refused = way == "live" and importlib.util.find_spec("httptools") is not None
+    asked = []
+
+    async def endpoint(scope, receive, send):
+        asked.append(scope["method"])
+        await respond(send)
+
+    recorder = Recorder()
+    client = await connect(app_of(endpoint), recorder=recorder)
+
+    response = await client.request("BREW", "/")
+
+    assert (response.status_code, asked) == ((400, []) if refused else (200, ["BREW"]))
+    assert f"<- {response.status_code}" in recorder.render()
+    assert (await client.get("/")).status_code == 200

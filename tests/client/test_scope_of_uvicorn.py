@@ -6,6 +6,7 @@ import socket
 
 import pytest
 import uvicorn
+from uvicorn.config import WS_PROTOCOLS
 
 from pytest_asyncapi.client.async_client import client_class
 from pytest_asyncapi.client.transport import http_module
@@ -84,8 +85,8 @@ def app(scopes):
 
 
 @contextlib.asynccontextmanager
-async def served(app, host, root_path):
-    """A uvicorn of the app, in this loop: its base URL."""
+async def served(app, host, root_path, http="h11", ws="auto"):
+    """A uvicorn of the app, in this loop, with one of its parsers: its base URL."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)  # see LiveServer
@@ -93,7 +94,7 @@ async def served(app, host, root_path):
     except OSError:
         pytest.skip(f"this machine has no {host}")
     config = uvicorn.Config(
-        app, log_config=None, access_log=False, proxy_headers=False, root_path=root_path, http="h11"
+        app, log_config=None, access_log=False, proxy_headers=False, root_path=root_path, http=http, ws=ws
     )
     config.load()
     server = uvicorn.Server(config)
@@ -113,14 +114,17 @@ def comparable(scope):
 
 @pytest.mark.parametrize("root_path", ["", "/api/v1"])
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
-async def test_requests(app, scopes, library, host, root_path):
+@pytest.mark.parametrize("http", ["h11", "httptools"])
+async def test_requests(app, scopes, library, host, root_path, http):
     """Paths, queries, headers, methods and bodies of many kinds."""
+    pytest.importorskip(http)
     module = http_module(library)
     requests = [("GET", path, [], b"") for path in PATHS]
     requests += [("POST", "/", headers, b"body") for headers in HEADERS]
-    requests += [(method, "/", [], b"") for method in METHODS]
+    # llhttp, of httptools, takes the methods that it knows, and no other
+    requests += [(method, "/", [], b"") for method in METHODS if (http, method) != ("httptools", "CUSTOM")]
     async with (
-        served(app, host, root_path) as base_url,
+        served(app, host, root_path, http) as base_url,
         module.AsyncClient(base_url=base_url, trust_env=False) as wire,
         client_class(module)(app, base_url=base_url, root_path=root_path, client=(host, 1)) as ours,
     ):
@@ -132,11 +136,23 @@ async def test_requests(app, scopes, library, host, root_path):
     assert len(scopes) == 2 * len(requests)
 
 
-async def test_a_websocket(app, scopes):
+# uvicorn's older implementation on websockets
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore:The .websockets. implementation")
+@pytest.mark.parametrize(
+    ("http", "ws"),
+    [("h11", "wsproto"), ("h11", "websockets"), ("h11", "websockets-sansio"), ("httptools", "wsproto")],
+)
+async def test_a_websocket(app, scopes, http, ws):
     """The scope of a websocket, with its subprotocols; the handshake's own headers have another order."""
+    if ws not in WS_PROTOCOLS:
+        pytest.skip(f"this uvicorn has no {ws}")
+    pytest.importorskip(http)
     make = client_class(newest)
     protocols = ["chat", "superchat"]
-    async with served(app, "127.0.0.1", "/api") as base_url, make(app, base_url=base_url, root_path="/api") as ours:
+    async with (
+        served(app, "127.0.0.1", "/api", http, ws) as base_url,
+        make(app, base_url=base_url, root_path="/api") as ours,
+    ):
         async with ours.websocket_connect("/a%20b?x=1", subprotocols=protocols, headers={"x-one": "1"}):
             pass
         host, _, port = base_url.removeprefix("http://").partition(":")
@@ -150,8 +166,10 @@ async def test_a_websocket(app, scopes):
         writer.close()
 
     found, expected = map(comparable, scopes)
-    of_httpx = {b"accept", b"accept-encoding", b"user-agent"}
-    headers = [dict(pair for pair in scope.pop("headers") if pair[0] not in of_httpx) for scope in (found, expected)]
+    left_out = {b"accept", b"accept-encoding", b"user-agent"}
+    if ws == "wsproto":  # keeps to itself what it has read
+        left_out.add(b"sec-websocket-protocol")
+    headers = [dict(pair for pair in scope.pop("headers") if pair[0] not in left_out) for scope in (found, expected)]
     assert found == expected
     assert headers[0] == headers[1]
     assert expected["subprotocols"] == protocols
