@@ -17,15 +17,11 @@ import inspect
 import types
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
-from typing import TYPE_CHECKING, Any, TypeVar, overload
+from typing import Any, TypeVar, overload
 
 import pytest
 
 from pytest_asyncapi.loops import SCOPES, Runner, known_runner, runner_of
-
-if TYPE_CHECKING:
-    import asyncio
-    from contextlib import AsyncExitStack
 
 F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")
@@ -263,9 +259,9 @@ class LoopAnchor:
         import asyncio
         from contextlib import AsyncExitStack
 
-        self.loop: asyncio.AbstractEventLoop = asyncio.get_running_loop()
+        self.loop = asyncio.get_running_loop()
         self.runner = runner
-        self.stack: AsyncExitStack = AsyncExitStack()
+        self.stack = AsyncExitStack()
         self._opened: dict[Any, Any] = {}
 
     async def get(self, key: Any, opener: Callable[[], AbstractAsyncContextManager[T]]) -> T:
