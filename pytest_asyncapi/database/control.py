@@ -250,6 +250,7 @@ class Database:
                 yield
             finally:
                 await self._loop.close_connections()
+        await hooks.renew()
 
     # ---- the length of the test
 
@@ -319,6 +320,7 @@ class Database:
             if found.changed:
                 await self._loop.close_connections()
                 await store.remake()
+                await hooks.renew()
         self._home.dirty = False
 
     @asynccontextmanager
@@ -328,9 +330,11 @@ class Database:
         self._home.begin_clones(whole=self._loop.seeded)
         try:
             await asyncio.to_thread(self._home.target, Key(self.dialect))
+            await hooks.renew()
             yield
         finally:
             await self._loop.close_connections()
             self._home.end_clones()
+            await hooks.renew()
             if self._home.memory_engine() is not None:  # it has no other address: put it back instead
                 await self._reset([store])

@@ -11,9 +11,9 @@ import asyncio
 import importlib
 import sys
 import weakref
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from pytest_asyncapi.compatibility import LIBRARIES, check
 from pytest_asyncapi.database.targets import Direct, Redirect, route
@@ -68,6 +68,8 @@ class Hooks:
         self._installed = 0
         self._refreshing = False
         self._virtual: weakref.WeakSet[Retirable] = weakref.WeakSet()
+        self.renewals: list[Callable[[], Awaitable[None]]] = []
+        """What hooks do where the database behind open connections is another one, or is gone."""
 
     # ---- installation
     def install(self) -> None:
@@ -94,9 +96,8 @@ class Hooks:
                 for name in missing:
                     if name in LIBRARIES:
                         check(name)
-                    module, function = _MODULES[name]
-                    attach = getattr(importlib.import_module(f"{_PACKAGE}.{module}"), function, None)
-                    if attach is None:  # its own import is what imports the library: its turn comes at its end
+                    attach = _attach_of(*_MODULES[name])
+                    if attach is None:
                         unfinished.add(name)
                     else:
                         self._detach[name] = attach(self)
@@ -144,6 +145,11 @@ class Hooks:
     def leave(self, sandbox: RollbackSandbox) -> None:
         self._sandboxes.remove(sandbox)
 
+    async def renew(self) -> None:
+        """Let the app's pools of this loop, which are older than the test, connect again."""
+        for each in self.renewals:
+            await each()
+
     def remember(self, connection: Retirable) -> None:
         self._virtual.add(connection)
 
@@ -152,6 +158,19 @@ class Hooks:
         for connection in list(self._virtual):
             if gone(connection):
                 connection.retire()
+
+
+def _attach_of(module: str, function: str) -> Any:
+    """What puts a hook in place; None while a module of ours that it needs is being imported.
+
+    That import is what has imported the library: the hook's turn comes at the end of it.
+    """
+    try:
+        return getattr(importlib.import_module(f"{_PACKAGE}.{module}"), function, None)
+    except ImportError as error:
+        if "partially initialized module" in str(error) and _PACKAGE in str(error):
+            return None
+        raise
 
 
 def _running_loop() -> asyncio.AbstractEventLoop | None:

@@ -6,11 +6,14 @@ one that was opened before the sandbox began, is refused there, for it would rea
 
 from __future__ import annotations
 
+import asyncio
+import inspect
 import sys
 from collections.abc import Callable
 from contextvars import ContextVar
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
 import psycopg
 from psycopg import AsyncConnection, Connection
@@ -34,8 +37,25 @@ _hooks: list[Hooks] = []
 _classes: tuple[Any, Any] = (AsyncConnection, Connection)
 
 
+_real: WeakSet[Any] = WeakSet()
+
+
 class Guarded:
     """A real connection: its queries are logged, and it is not used while a sandbox is active."""
+
+    _asyncapi_loop: asyncio.AbstractEventLoop | None = None
+    _asyncapi_pool: Any = None  # the one of psycopg_pool that it is from
+    _asyncapi_lender: Any = None
+
+    @property
+    def _pool(self) -> Any:
+        """What psycopg_pool sets while it lends the connection, and only then."""
+        return self._asyncapi_lender
+
+    @_pool.setter
+    def _pool(self, pool: Any) -> None:
+        self._asyncapi_lender = pool
+        self._asyncapi_pool = pool or self._asyncapi_pool
 
     def _asyncapi_guard(self, gen: Any) -> None:
         if not _hooks or not _hooks[-1].active or raw.opening.get():
@@ -133,14 +153,22 @@ def attach(hooks: Hooks) -> Callable[[], None]:
             _seat.set(None)
             return virtual(cls)(seat)
         own = hooks.in_sqlalchemy.get() or raw.opening.get()
-        return (yield from connect_gen(cls if own else _guarded(cls), *args, **options))
+        if own:
+            return (yield from connect_gen(cls, *args, **options))
+        connection = yield from connect_gen(_guarded(cls), *args, **options)
+        connection._asyncapi_loop = asyncio.get_running_loop() if issubclass(cls, AsyncConnection) else None
+        _real.add(connection)
+        return connection
 
     asynchronous._get_connection_params = classmethod(parameters)
     synchronous._get_connection_params = classmethod(sync_parameters)
     for kind in _classes:
         kind._connect_gen = classmethod(open_connection)
 
+    hooks.renewals.append(_renew_pools)
+
     def detach() -> None:
+        hooks.renewals.remove(_renew_pools)
         asynchronous._get_connection_params = classmethod(parameters_of)
         synchronous._get_connection_params = classmethod(sync_parameters_of)
         for kind in _classes:
@@ -148,6 +176,16 @@ def attach(hooks: Hooks) -> Callable[[], None]:
         _hooks.remove(hooks)
 
     return detach
+
+
+async def _renew_pools() -> None:
+    """Have the pools of psycopg_pool replace their connections, which they do not look at before they lend them."""
+    here = asyncio.get_running_loop()
+    pooled = [each for each in list(_real) if each._asyncapi_pool is not None and each._asyncapi_loop in {None, here}]
+    for connection in pooled:
+        connection.pgconn.finish()
+    for pool in {each._asyncapi_pool for each in pooled if not each._asyncapi_pool.closed}:
+        await (pool.check() if inspect.iscoroutinefunction(pool.check) else asyncio.to_thread(pool.check))
 
 
 def _engine(params: dict[str, Any], target: Target | None) -> AsyncEngine:

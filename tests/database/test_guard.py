@@ -250,9 +250,10 @@ def test_plain():
     result.assert_outcomes(passed=3)
 
 
-def test_libraries_that_are_first_imported_by_our_own_hooks(pytester, monkeypatch):
+@pytest.mark.parametrize("first", ["sqlalchemy_hooks", "psycopg_hooks"])
+def test_libraries_that_are_first_imported_by_our_own_hooks(pytester, first):
     """A hook's module imports its library at its top, and is asked for its hook before it has run to its end."""
-    modules = ["sqlalchemy_hooks", "psycopg_hooks", "asyncpg_hooks", "aiosqlite_hooks"]
+    modules = [first, "sqlalchemy_hooks", "psycopg_hooks", "asyncpg_hooks", "aiosqlite_hooks"]
     pytester.makefile(
         ".ini",
         pytest="[pytest]\nasyncio_mode = auto\naddopts = -p asyncio -p asyncapi\nasyncapi_database = sqlite\n"

@@ -325,3 +325,40 @@ def pytest_collection_modifyitems(items):
     )
 
     result.assert_outcomes(passed=5)
+
+
+def test_a_pool_of_psycopg_that_tests_share_follows_them_into_their_databases(shop):
+    """It does not look at a connection before it lends it, and those to the database before are closed."""
+    result = shop(
+        "psycopg",
+        """
+from psycopg_pool import AsyncConnectionPool
+
+@pytest.fixture(scope="session")
+async def pool():
+    async with AsyncConnectionPool("postgresql://app@db.internal/dbname", min_size=2, open=False) as pool:
+        async with pool.connection() as connection:
+            await connection.execute("INSERT INTO users (email) VALUES ('seed')")
+        yield pool
+
+@pytest.mark.parametrize("isolation", ["commit", "database", "database", "commit"])
+async def test_one(db, pool, isolation):
+    async def add(n):
+        async with pool.connection() as connection:
+            await connection.execute("INSERT INTO users (email) VALUES (%s)", (str(n),))
+
+    await asyncio.gather(*(add(n) for n in range(4)))
+    assert await shop.emails() == ["0", "1", "2", "3", "seed"]
+""",
+        *SESSION_LOOP,
+        "-p",
+        "no:randomly",
+        conftest="""
+import pytest
+def pytest_collection_modifyitems(items):
+    for item in items:
+        item.add_marker(pytest.mark.db(isolation=item.callspec.params["isolation"]))
+""",
+    )
+
+    result.assert_outcomes(passed=4)
