@@ -140,7 +140,7 @@ async def test_an_open_aiosqlite_connection_holds_nothing():
         begin = time.perf_counter()
         for _ in range(100):
             await asyncio.sleep(10)
-        assert time.perf_counter() - begin < 2
+        assert time.perf_counter() - begin < 10  # beside other idle threads a jump takes a millisecond
 
 
 async def test_a_name_that_is_looked_up():
@@ -202,7 +202,7 @@ async def test_the_idle_connection_of_a_pool_holds_nothing(slow_server):
         begin = time.perf_counter()
         for _ in range(20):
             await asyncio.sleep(0.5)  # shorter than the keep-alive of the pool
-        assert time.perf_counter() - begin < 2
+        assert time.perf_counter() - begin < 5
 
 
 async def test_a_client_and_a_server_in_this_loop_hold_nothing(clock):
