@@ -41,6 +41,7 @@ class HTTPExchange(Exchange):
     early_hints: list[bytes] | None = None
     debug: Any = None
     late = False  # a `drain()` has told that the work after the response goes on
+    _told = False  # the app knows that its client has gone
     _body_at = 0
     _body_wanted = False  # the app waits for a chunk of a streamed request
     _upload: collections.deque[tuple[bytes, bool]] | None = None  # parts of a streamed request, for the app
@@ -83,7 +84,7 @@ class HTTPExchange(Exchange):
     async def receive(self) -> Message:
         while True:
             if self.disconnected or self.complete:
-                return {"type": "http.disconnect"}
+                return await self.departure()
             if not self._body_taken:
                 message = self._next_part()
                 if message is not None:
@@ -97,6 +98,13 @@ class HTTPExchange(Exchange):
             finally:
                 if future in self._receivers:
                     self._receivers.remove(future)
+
+    async def departure(self) -> Message:
+        """Tell the app that its client has gone. One that asks again and again is not to hold the event loop."""
+        if self._told:
+            await next_step
+        self._told = True
+        return {"type": "http.disconnect"}
 
     def _next_part(self) -> Message | None:
         if self._upload is None:

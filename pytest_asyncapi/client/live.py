@@ -161,8 +161,9 @@ class LiveExchange(_Served, HTTPExchange):
 
     async def receive(self) -> Message:
         message = await self._wire_receive()
-        if message["type"] == "http.disconnect" and not self.complete:
-            self.disconnected = True
+        if message["type"] == "http.disconnect":
+            self.disconnected = self.disconnected or not self.complete
+            return await self.departure()
         return message
 
     async def abort(self) -> None:

@@ -46,6 +46,8 @@ class Options:
 
     def changed(self, changes: dict[str, Any]) -> Options:
         """These options with some of them changed; ConfigurationError names an unknown one."""
+        if not isinstance(changes, dict):
+            raise ConfigurationError(f"extensions['asyncapi'] = {changes!r}: expected a dict of client options")
         unknown = sorted(set(changes) - OPTION_NAMES)
         if unknown:
             raise ConfigurationError(

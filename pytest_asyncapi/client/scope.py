@@ -5,6 +5,10 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+from pytest_asyncapi.errors import ConfigurationError, ours
+
+__tracebackhide__ = ours
+
 ASGI_VERSION = "3.0"
 HTTP_SPEC = "2.3"  # what uvicorn announces; Starlette takes other paths from 2.4 on
 WEBSOCKET_SPEC = "2.4"
@@ -20,6 +24,16 @@ class Peer:
     root_path: str = ""
     http_version: str = "1.1"
     extensions: tuple[str, ...] = ("http.response.debug",)
+
+    def __post_init__(self) -> None:
+        address = self.address
+        if address is not None and (isinstance(address, str) or len(address) != 2):
+            raise ConfigurationError(
+                f"client={address!r}: expected an address and a port, as ('10.0.0.7', 4000), or None"
+            )
+        for name, value in (("root_path", self.root_path), ("http_version", self.http_version)):
+            if not isinstance(value, str):
+                raise ConfigurationError(f"{name}={value!r}: expected a str")
 
 
 def http_scope(request: Any, peer: Peer) -> dict[str, Any]:

@@ -151,6 +151,10 @@ class TransportBase:
         changes = extensions.get("asyncapi")
         options = self.options if changes is None else self.options.changed(changes)
         timeouts = (extensions.get("timeout") if options.enforce_timeouts else None) or _NO_TIMEOUTS
+        if not isinstance(timeouts, dict):
+            raise ConfigurationError(
+                f"extensions['timeout'] = {timeouts!r}: expected a dict; seconds are for the argument timeout="
+            )
         for kind in ("read", "write"):  # httpx takes anything for a time
             seconds = timeouts.get(kind)
             if type(seconds) is not float or seconds != seconds:
@@ -378,7 +382,7 @@ def extensions_of(names: Iterable[str]) -> tuple[str, ...]:
         "http.response.early_hint",
         "http.response.pathsend",
     )
-    chosen = tuple(names)
+    chosen = (names,) if isinstance(names, str) else tuple(names)
     for name in chosen:
         if name not in known:
             raise ConfigurationError(f"unknown ASGI extension {name!r}: expected some of {', '.join(known)}")

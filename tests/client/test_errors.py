@@ -5,6 +5,7 @@ import sys
 
 import pytest
 
+from pytest_asyncapi.client import AsyncClient
 from pytest_asyncapi.errors import AppCancelled, ConfigurationError
 
 
@@ -226,6 +227,38 @@ async def test_an_unknown_option_is_named(connect, app_of, respond):
     )
     with pytest.raises(ConfigurationError, match="background='later': expected one of wait, defer, detach"):
         await connect(app_of(endpoint), background="later")
+
+
+@pytest.mark.parametrize(
+    ("extensions", "text"),
+    [
+        ({"asyncapi": "defer"}, r"extensions\['asyncapi'\] = 'defer': expected a dict of client options"),
+        ({"timeout": 5}, r"extensions\['timeout'\] = 5: expected a dict; seconds are for the argument timeout="),
+    ],
+)
+async def test_extensions_that_are_none(connect, app_of, respond, extensions, text):
+    async def endpoint(scope, receive, send):
+        await respond(send)
+
+    client = await connect(app_of(endpoint))
+
+    with pytest.raises(ConfigurationError, match=text):
+        await client.get("/", extensions=extensions)
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"client": "10.0.0.7"}, "client='10.0.0.7': expected an address and a port"),
+        ({"client": ("10.0.0.7",)}, "client=.*: expected an address and a port"),
+        ({"root_path": 5}, "root_path=5: expected a str"),
+        ({"http_version": 1.1}, "http_version=1.1: expected a str"),
+        ({"asgi_extensions": "pathsend"}, "unknown ASGI extension 'pathsend': expected some of http.response.debug"),
+    ],
+)
+def test_a_client_that_cannot_be(options, text):
+    with pytest.raises(ConfigurationError, match=text):
+        AsyncClient(print, **options)
 
 
 async def test_wrong_url_schemes(connect, app_of, respond, library):

@@ -251,6 +251,21 @@ async def test_an_app_that_blocks_at_once(connect, app_of, respond, steps, strea
             await client.get("/")
 
 
+async def test_an_app_that_takes_no_departure_for_an_answer(connect, app_of, no_tasks_left):
+    """It asks for the next message for ever, and is cancelled; the event loop goes on in the meantime."""
+
+    async def endpoint(scope, receive, send):
+        while True:
+            await receive()
+
+    client = await connect(app_of(endpoint), timeout=0.05)
+
+    with pytest.raises(client.module.ReadTimeout, match=r"the app waits at[\s\S]* in endpoint: await receive"):
+        await client.get("/")
+
+    no_tasks_left()
+
+
 async def test_an_app_that_blocks_and_answers_in_time(connect, app_of, respond):
     async def endpoint(scope, receive, send):
         time.sleep(0.05)
