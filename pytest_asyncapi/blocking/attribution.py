@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import inspect
 import opcode
@@ -315,6 +316,56 @@ def _start(code: CodeType) -> int:
     """The offset of the instruction at which a function has begun; there the interpreter hands over."""
     found = code.co_code[::2].find(bytes([opcode.opmap["RESUME"]]))
     return 2 * found
+
+
+# From 3.14 on a call with keywords hands the GIL over afterwards only once the interpreter has specialised it.
+_UNCHECKED = opcode.opmap["CALL_KW"] if sys.version_info >= (3, 14) else -1
+_CHECKED = {opcode.opmap[name] for name in ("CALL", "JUMP_BACKWARD", "RESUME", "CALL_FUNCTION_EX", "SEND")
+            if name in opcode.opmap}  # fmt: skip
+# Of C, taking keywords, and long where there is much.
+_LONG_WITH_KEYWORDS = {"sorted", "sort", "min", "max"}
+
+
+def hands_over_late(entry: Entry) -> bool:
+    """Whether the call that the instruction makes, if it is one of C code, may end without handing the GIL over."""
+    code, _line, instruction = entry
+    return instruction >= 0 and code.co_code[instruction] == _UNCHECKED
+
+
+def before_unchecked(stack: Sequence[Entry], place: Place) -> list[Entry]:
+    """A stack at whose handing over the GIL had been kept for long: by the call before, where that hands over late.
+
+    Straight-line code between the two takes no time.
+    """
+    entries = list(stack)
+    if _UNCHECKED < 0 or place.index is None or place.index > 1:
+        return entries
+    code, _line, instruction = entries[place.index]
+    if place.index == 1 and not 0 <= entries[0][2] <= _start(entries[0][0]):
+        return entries
+    raw = code.co_code
+    positions = list(code.co_positions())
+    made = raw[instruction] == opcode.opmap["SEND"]  # an awaited coroutine begins, and was made just before
+    for offset in range(instruction - 2, -1, -2):
+        if made and raw[offset] == opcode.opmap["CALL"]:
+            made = False
+            continue
+        if raw[offset] == _UNCHECKED:
+            found: Entry = (code, positions[offset // 2][0] or code.co_firstlineno, offset)
+            if place.index == 1 or callee(found).rpartition(".")[2] in _LONG_WITH_KEYWORDS:
+                return [found, *entries[place.index + 1 :]]
+            break
+        if raw[offset] in _CHECKED:
+            break
+    return entries
+
+
+_LOOP = os.path.dirname(os.path.abspath(asyncio.__file__)) + os.sep
+
+
+def is_loop(code: CodeType) -> bool:
+    """Whether it is asyncio itself: it asks `os.waitpid` for a process of which the kernel has said that it is over."""
+    return code.co_filename.startswith(_LOOP)
 
 
 def _expression(entry: Entry) -> Any:

@@ -39,8 +39,15 @@ class Slice:
 
     def charge(self) -> Charge:
         looks: list[Look] = []
-        for look, stack, scope in self.taken:
+        for number, (look, stack, scope) in enumerate(self.taken):
             place = attribution.locate(stack, scope)
+            earlier = self._earlier(number) if look.late > 3 * self.rules.switch_interval else None
+            if earlier is not None:
+                (_, stack, scope), place = earlier
+                self.taken[number] = (look, stack, scope)
+            elif look.late > 3 * self.rules.switch_interval:
+                stack = attribution.before_unchecked(stack, place)
+                self.taken[number], place = (look, stack, scope), attribution.locate(stack, scope)
             changes: dict[str, Any] = {"importing": place.importing or bool(place.dropped), "harmless": place.harmless}
             if not look.complete:  # the slice ended between the stack and the counters of its last look
                 end = self.end
@@ -60,11 +67,18 @@ class Slice:
         verdict.cpu = int(verdict.cpu / _tracing())
         return verdict
 
+    def _earlier(self, number: int) -> tuple[tuple[Look, Stack, Any], Place] | None:
+        """The look before, where C code that was seen then is all that can have kept the GIL since."""
+        if not number or self.places[number - 1].index is None:
+            return None
+        before, place = self.taken[number - 1], self.places[number - 1]
+        return (before, place) if attribution.hands_over_late(before[1][place.index or 0]) else None
+
 
 def of_named_call(call: Call, stack: Stack, scope: Any, wall: int, cpu: int) -> Block | None:
     """The block of a named call; None where it is nobody's."""
     place = attribution.locate(stack, scope)
-    if place.dropped or place.importing or place.harmless:
+    if place.dropped or place.importing or place.harmless or attribution.is_loop(stack[0][0]):
         return None
     if place.index is None and (scope is None or place.region in ("test", "lifespan")):
         return None  # a library's own, on a loop of its own
@@ -160,9 +174,10 @@ def _unseen(late: Slice, verdict: Charge) -> tuple[Block, Any] | None:
     site = _handle_frame(late.handle)
     if verdict.kind == "waiting" and _in_handshake(late.handle):
         return None
-    if site is None or attribution.owner(site.file) in ("harness", "foreign", "ours"):
+    if site is None or attribution.owner(site.file) in ("foreign", "ours"):
         return None
     framework = False
+    # A request's task is the harness's; what holds it unseen is the app, in C code that keeps the GIL.
     if attribution.owner(site.file) != "user":
         defined = attribution.endpoint(scope)
         if defined is None:

@@ -2,13 +2,17 @@
 
 import asyncio
 import dis
+import operator
 import sys
 from types import SimpleNamespace
 
+import httpx
 import pytest
+from fastapi import FastAPI
 
-from pytest_asyncapi.blocking import judging
+from pytest_asyncapi.blocking import detect_blocking, judging
 from pytest_asyncapi.blocking.charging import Look, Point, Rules
+from pytest_asyncapi.client.exchange import Exchange
 
 MS = 1_000_000
 
@@ -92,3 +96,104 @@ async def test_a_wait_that_nobody_saw_is_no_block_where_a_process_starts(process
         assert found is not None
         assert found[0].site.function.endswith("work")
         task.cancel()
+
+
+# ---- C code that keeps the GIL, and the instruction after it
+
+
+async def ranking(rows):
+    top = sorted(rows, key=repr)
+    count = len(top)
+    await asyncio.sleep(count)
+    return count
+
+
+def at(opname, line):
+    """Where `ranking` stands at the last such instruction of its line (the first is 1)."""
+    for instruction in reversed(list(dis.get_instructions(ranking))):
+        number = instruction.positions.lineno if instruction.positions is not None else None
+        if instruction.opname == opname and number == ranking.__code__.co_firstlineno + line:
+            return (ranking.__code__, number, instruction.offset)
+    raise LookupError(opname)
+
+
+def lines_of(*looks):
+    """The line that is told, counted from the function's, of looks (late by this many milliseconds, stack)."""
+    taken, time = [], 0
+    for late, stack in looks:
+        time += 20 + late
+        taken.append((Look(time * MS, time * MS, late=late * MS, blocked=False), stack, None))
+    end = Point((time + 1) * MS, time * MS)
+    late = judging.Slice(None, 0, end, Point(0, 0), taken, [], 0, None, "MainThread", Rules(tick=5 * MS))
+    block, _scope = judging.of_slice(late, late.charge(), set())
+    return block.site.line - ranking.__code__.co_firstlineno
+
+
+SLEEP = next(each for each in dis.get_instructions(asyncio.sleep) if each.opname == "RESUME")
+
+
+@pytest.mark.skipif(sys.version_info < (3, 14), reason="before, every call hands the GIL over at its end")
+def test_a_call_with_keywords_that_keeps_the_gil_is_named_where_a_later_line_hands_it_over():
+    sorting, counting, waiting = at("CALL_KW", 1), at("CALL", 2), at("SEND", 3)
+    begun = [(asyncio.sleep.__code__, asyncio.sleep.__code__.co_firstlineno, SLEEP.offset), waiting]
+
+    assert lines_of((100, [counting])) == 1
+    assert lines_of((5, [counting])) == 2  # the GIL was not kept
+    assert lines_of((5, [sorting]), (100, [counting])) == 1
+    assert lines_of((5, [sorting]), (100, begun)) == 1
+    assert lines_of((100, begun)) == 3  # `len` lies between, which hands over
+
+
+async def test_a_sort_that_keeps_the_gil_is_named_and_not_what_comes_next():
+    rows = [(number * 7919 % 300_007, number) for number in range(300_000)]
+    async with detect_blocking(threshold=0.02) as blocks:
+        top = sorted(rows, key=operator.itemgetter(0))
+        await asyncio.sleep(0)
+
+    here = test_a_sort_that_keeps_the_gil_is_named_and_not_what_comes_next.__code__.co_firstlineno
+    assert top
+    assert [block.site.line - here for block in blocks] == [3]
+
+
+# ---- what nobody looked at, and what the loop does itself
+
+
+def test_what_holds_the_task_of_a_request_unseen_is_the_apps():
+    """The task is the harness's client's, which runs the app: C code kept the GIL from its start to the slice's end."""
+
+    def endpoint():
+        pass
+
+    coroutine = SimpleNamespace(cr_frame=None, cr_code=Exchange._run.__code__, cr_await=None)
+    task = SimpleNamespace(get_coro=lambda: coroutine, get_name=lambda: "asgi GET /")
+    handle = SimpleNamespace(_callback=SimpleNamespace(__self__=task), _context=None)
+    scope = {"type": "http", "method": "GET", "path": "/", "endpoint": endpoint}
+    rules = Rules(tick=5 * MS)
+
+    def told(scope):
+        end = Point(100 * MS, 100 * MS)
+        late = judging.Slice(handle, 0, end, Point(0, 0), [], [], 0, scope, "MainThread", rules)
+        return judging.of_slice(late, late.charge(), set())
+
+    block, _scope = told(scope)
+    assert (block.site.function, block.region, block.kind) == (endpoint.__qualname__, "request", "computing")
+    assert told(None) is None  # the client's own
+
+
+async def test_a_process_that_asyncio_started_in_a_request_is_asked_for_by_asyncio():
+    """It calls os.waitpid, for a process of which the kernel has said that it is over."""
+    app = FastAPI()
+
+    @app.get("/")
+    async def start() -> int:
+        process = await asyncio.create_subprocess_exec(sys.executable, "-S", "-c", "")
+        return await process.wait()
+
+    transport = httpx.ASGITransport(app=app)
+    async with (
+        detect_blocking(threshold=10) as blocks,
+        httpx.AsyncClient(transport=transport, base_url="http://app") as client,
+    ):
+        assert (await client.get("/")).json() == 0
+
+    assert list(blocks) == []
