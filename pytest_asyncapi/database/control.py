@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanag
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
-from pytest_asyncapi.database import pools
+from pytest_asyncapi.database import pools, waits
 from pytest_asyncapi.database.home import Home
 from pytest_asyncapi.database.interception import hooks
 from pytest_asyncapi.database.naming import Key
@@ -233,10 +233,7 @@ class Database:
             self._tasks.update(asyncio.all_tasks() - tasks)  # they are no test's
             self._loop.seeded = True
             if self.isolation == "database" and before:
-                self.warnings.append(
-                    "the lifespan that tests share began when this test, of database isolation, had made queries in a "
-                    "database of its own: what it wrote at start-up is there only. Let `client` come first."
-                )
+                self.warnings.append(waits.late_lifespan())
             written = any(kind_of(query.sql) is Kind.WRITE for query in self.queries[before:])
             if written or self.isolation != "commit":  # or what this test has committed would stay for the others
                 for store in stores:

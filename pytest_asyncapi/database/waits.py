@@ -177,6 +177,14 @@ def closed(member: Member) -> str:
     )
 
 
+def late_lifespan() -> str:
+    """What is for many tests came into the database of one."""
+    return (
+        "the lifespan that tests share began when this test, of database isolation, had made queries in a database of "
+        "its own: what it wrote at start-up is there only. Let `client` come first."
+    )
+
+
 def outlived(member: Member, task: asyncio.Task[Any]) -> str:
     """A task of one test is at work in another one."""
     at = callers(1)

@@ -370,3 +370,25 @@ def pytest_collection_modifyitems(items):
     )
 
     result.assert_outcomes(passed=6)
+
+
+def test_a_shared_lifespan_that_begins_late_is_warned_of(shop):
+    """The test has rows in its own database by then, which no copy may take from it."""
+    result = shop(
+        "sqlite",
+        """
+@pytest.mark.db(isolation="database")
+async def test_one(asyncapi_db):
+    await shop.add("own")
+    async with asyncapi_db.outside():
+        await shop.add("lifespan")
+    assert await shop.emails() == ["lifespan", "own"]
+    (told,) = asyncapi_db.warnings
+    assert told == (
+        "the lifespan that tests share began when this test, of database isolation, had made queries in a database of "
+        "its own: what it wrote at start-up is there only. Let `client` come first."
+    )
+""",
+    )
+
+    result.assert_outcomes(passed=1, warnings=1)
