@@ -167,6 +167,13 @@ class Exchange:
 
             self._generators = Generators(self._tasks())
 
+    async def _grace(self, task: asyncio.Task[None]) -> None:
+        await asyncio.wait({task}, timeout=self.options.disconnect_grace)
+        for _ in range(_TURNS):
+            if task.done():
+                return
+            await next_step
+
     async def end(self) -> None:
         """Let the app react to the departure of its client, then cancel it; returns when it has ended."""
         task = self.task
@@ -176,11 +183,12 @@ class Exchange:
             self.expect_end()
         if not self.done:
             with shielded():
-                await asyncio.wait({task}, timeout=self.options.disconnect_grace)
-                for _ in range(_TURNS):
-                    if task.done():
-                        break
-                    await next_step
+                try:
+                    await self._grace(task)
+                except asyncio.CancelledError:  # the test is cancelled in the meantime: then so is the app, at once
+                    self.ended_by_us = True
+                    self.done = await end_task(task, timeout=1.0)
+                    raise
                 self.ended_by_us = self.ended_by_us or not task.done()
                 if not await end_task(task, timeout=1.0):
                     warnings.warn(

@@ -168,10 +168,12 @@ class LiveExchange(_Served, HTTPExchange):
 
     async def abort(self) -> None:
         self.expect_end()
-        if self.response is not None and not self.done:
-            with shielded():
-                await self.response.aclose()  # the server tells the app
-        await super().abort()
+        try:
+            if self.response is not None and not self.done:
+                with shielded():
+                    await self.response.aclose()  # the server tells the app
+        finally:
+            await super().abort()
 
     async def send(self, message: Message) -> None:
         __tracebackhide__ = True
@@ -275,6 +277,7 @@ class LiveTransportBase(TransportBase):
             return await self.wire.handle_async_request(sent)
         except (module.ReadTimeout, module.WriteTimeout) as timeout:
             place = exchange.place()
+            self.server.forget(exchange)
             await exchange.end()
             late = f"{exchange.label}: no answer came in time{place}"
             raise type(timeout)(late, request=request) from None
@@ -285,6 +288,7 @@ class LiveTransportBase(TransportBase):
                 raise exchange.unfinished() from None
             raise
         except BaseException:
+            self.server.forget(exchange)  # the server may not have read the request yet
             await exchange.end()
             raise
 
@@ -363,10 +367,14 @@ class LiveBodyBase:
         try:
             if leaves:
                 exchange.expect_end()
-            await self._response.aclose()
-            if leaves and not self._goes_on():
-                exchange.disconnected = True
-                await exchange.end()
+            try:
+                await self._response.aclose()
+            finally:  # also where the test is cancelled in the meantime
+                leaves = leaves and not self._goes_on()
+                if leaves:
+                    exchange.disconnected = True
+                    await exchange.end()
+            if leaves:
                 exchange.judge_departure()
         finally:
             if exchange.done and (exchange.exc is None or exchange.exc_seen):

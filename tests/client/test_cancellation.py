@@ -150,3 +150,68 @@ async def test_the_app_has_a_task_of_its_own(connect, app_of, respond):
 
     assert (await client.get("/")).text == "late"
     assert tasks[0] is not asyncio.current_task()
+
+
+async def upload(client):
+    async def parts():
+        for _ in range(3):
+            yield b"part"
+            await asyncio.sleep(0)
+
+    await client.post("/", content=parts())
+
+
+async def some_of_a_stream(client):
+    async with client.stream("GET", "/endless", extensions={"asyncapi": {"disconnect_grace": 0.01}}) as response:
+        parts = response.aiter_bytes()
+        for _ in range(3):
+            await anext(parts)
+
+
+async def work_after_the_response(client):
+    await client.get("/", extensions={"asyncapi": {"background": "defer"}})
+    await client.drain()
+
+
+async def a_websocket(client):
+    async with client.websocket_connect("/") as ws:
+        for text in ("one", "two"):
+            await ws.send_text(text)
+            assert await ws.receive_text() == text
+
+
+@pytest.mark.parametrize(
+    "part", [upload, some_of_a_stream, work_after_the_response, a_websocket], ids=lambda part: part.__name__
+)
+async def test_at_every_step(connect, app_of, respond, no_tasks_left, part):
+    """Wherever in an exchange the test is cancelled: the app ends, and the client is of use."""
+
+    async def endpoint(scope, receive, send):
+        if scope["type"] == "websocket":
+            await receive()
+            await send({"type": "websocket.accept"})
+            while (message := await receive())["type"] == "websocket.receive":
+                await send({"type": "websocket.send", "text": message["text"]})
+            return
+        while (await receive()).get("more_body"):
+            pass
+        if scope["path"] == "/endless":
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            while True:
+                await send({"type": "http.response.body", "body": b"part", "more_body": True})
+        await respond(send, b"whole")
+        await asyncio.sleep(0)
+
+    client = await connect(app_of(endpoint))
+
+    for steps in range(12):
+        task = asyncio.create_task(part(client))
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.wait({task})
+
+        await client.drain()
+        no_tasks_left()
+        assert task.cancelled() or task.exception() is None
+        assert (await client.get("/")).text == "whole"
