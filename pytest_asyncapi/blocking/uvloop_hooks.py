@@ -10,7 +10,7 @@ import contextlib
 from contextvars import copy_context
 from typing import Any
 
-from pytest_asyncapi.blocking.slices import ROOTS, Slices
+from pytest_asyncapi.blocking.slices import ROOTS, Slices, local_slot
 
 _SOON = ("call_soon", "call_soon_threadsafe")
 _LATER = ("call_later", "call_at")
@@ -113,7 +113,20 @@ class UvloopHooks:
 
             return create
 
-        for names, wrap in ((_SOON, soon), (_LATER, later), (_DESCRIPTORS, descriptor), (_FACTORIES, factory)):
+        def exceptions(original: Any) -> Any:
+            def call_exception_handler(self: Any, context: Any) -> Any:
+                """The user's handler runs after the callback that raised, in no slice, unless somebody else calls this."""
+                slot = local_slot()
+                if slot is not None and slot.handle is not None:
+                    return original(self, context)
+                return Step(self, original, copy_context())(self, context)
+
+            return call_exception_handler
+
+        for names, wrap in (
+            (_SOON, soon), (_LATER, later), (_DESCRIPTORS, descriptor), (_FACTORIES, factory),
+            (("call_exception_handler",), exceptions),
+        ):  # fmt: skip
             for name in names:
                 original = getattr(self._loop_class, name)
                 wrapper = wrap(original)

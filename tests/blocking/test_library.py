@@ -351,6 +351,21 @@ def test_uvloop():
     assert [(block.kind, block.call) for block in blocks] == [("waiting", "time.sleep"), ("computing", blocks[1].call)]
 
 
+def test_the_exception_handler_of_uvloop_works_in_a_slice_of_its_own():
+    uvloop = pytest.importorskip("uvloop")
+
+    async def main() -> None:
+        loop, done = asyncio.get_running_loop(), asyncio.Event()
+        loop.set_exception_handler(lambda loop, context: (burn(), done.set()))
+        loop.call_soon(int, "none")
+        await done.wait()
+
+    with detect_blocking(threshold=0.02) as blocks, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(main())
+
+    assert [block.site.function for block in blocks] == ["burn"]
+
+
 @pytest.mark.parametrize(
     ("code", "call"),
     [
