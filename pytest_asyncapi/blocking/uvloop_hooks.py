@@ -115,7 +115,7 @@ class UvloopHooks:
 
         def exceptions(original: Any) -> Any:
             def call_exception_handler(self: Any, context: Any) -> Any:
-                """The user's handler runs after the callback that raised, in no slice, unless somebody else calls this."""
+                """The user's handler runs after the callback that raised, in no slice, if nobody else calls this."""
                 slot = local_slot()
                 if slot is not None and slot.handle is not None:
                     return original(self, context)
