@@ -15,6 +15,7 @@ import io
 import logging
 import logging.handlers
 import multiprocessing
+import operator
 import os
 import pathlib
 import queue
@@ -108,6 +109,14 @@ def _many_files(n=4000):
 
 def grow(make, use, start=1000):
     return lambda t: t.grow(make, use, start)
+
+
+def _pairs(n):
+    return [(random.random(), number) for number in range(n)]
+
+
+def _sort_pairs(pairs):
+    return sorted(pairs, key=operator.itemgetter(0))
 
 
 def negative(e):
@@ -508,3 +517,16 @@ async def further_mounted(t: Tools):
     app = FastAPI()
     app.mount("/sub", sub)
     await get(app, "/sub/x")
+
+
+@culprit("cpu", prepare=grow(_pairs, _sort_pairs))
+async def further_sort_then_await(t: Tools, pairs):
+    rows = sorted(pairs, key=operator.itemgetter(0))  # BLOCKS
+    await asyncio.sleep(0)
+    return rows
+
+
+@culprit("cpu", prepare=grow(_pairs, _sort_pairs))
+async def further_sort_by_lambda_then(t: Tools, pairs):
+    rows = sorted(pairs, key=lambda pair: pair[0])  # BLOCKS
+    return len(rows[:10])

@@ -329,3 +329,15 @@ async def ok_from_thread(t: Tools):
         return anyio.from_thread.run(anyio.sleep, 0.01)
 
     await anyio.to_thread.run_sync(work)
+
+
+@innocent
+async def ok_web_asyncio_subprocess(t: Tools):
+    app = FastAPI()
+
+    @app.get("/")
+    async def endpoint():
+        process = await asyncio.create_subprocess_exec("echo", "x", stdout=asyncio.subprocess.PIPE)
+        await process.communicate()
+
+    await get(app)
