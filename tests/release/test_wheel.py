@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).parents[2]
-MOST_KILOBYTES = 460  # docs/design.md says why it is more than the 300 of the plan
+MOST_KILOBYTES = 465  # docs/design.md says why it is more than the 300 of the plan
 
 
 @pytest.fixture(scope="module")
