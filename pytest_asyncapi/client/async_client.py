@@ -86,6 +86,8 @@ class ClientMethods:
         self.app = app
         self.asgi = transport
         super().__init__(transport=transport, base_url=base_url, timeout=timeout, **httpx_options)  # type: ignore[call-arg]
+        if base_url and not self.base_url.scheme:  # type: ignore[attr-defined]
+            raise ConfigurationError(f"base_url={str(base_url)!r} has no scheme: write 'http://{base_url}'")
 
     def build_request(self, method: str, url: Any, *, params: Any = None, **options: Any) -> Any:
         """As httpx's. The tests of an app ask for the same paths again and again: each is parsed once."""
