@@ -111,7 +111,9 @@ class Masker:
     def __init__(self, names: Iterable[str]) -> None:
         self.names = frozenset(name.lower() for name in names)
         either = "|".join(sorted(map(re.escape, self.names))) or r"(?!)"
-        self._json = re.compile(rf'("(?:{either})"\s*:\s*)("(?:[^"\\]|\\.)*"|-?[\d.eE+-]+)', re.IGNORECASE)
+        string = r'"(?:[^"\\]|\\.)*"'
+        flat = rf'\[(?:[^][{{}}"]|{string})*\]|\{{(?:[^][{{}}"]|{string})*\}}'  # a list or an object of plain values
+        self._json = re.compile(rf'("(?:{either})"\s*:\s*)({string}|-?[\d.eE+-]+|{flat})', re.IGNORECASE)
         self._pair = re.compile(rf"((?:^|[?&])(?:{either})=)[^&#]*", re.IGNORECASE)
 
     def headers(self, headers: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:

@@ -17,6 +17,7 @@ from pytest_asyncapi.blocking.attribution import Entry, Place
 from pytest_asyncapi.blocking.calls import Call
 from pytest_asyncapi.blocking.charging import Charge, Look, Point, Rules, charge
 from pytest_asyncapi.blocking.model import Block, Frame, Stretch
+from pytest_asyncapi.blocking.owners import owner
 from pytest_asyncapi.blocking.remedies import remedy
 from pytest_asyncapi.blocking.watchdog import Stack
 
@@ -174,11 +175,11 @@ def _unseen(late: Slice, verdict: Charge) -> tuple[Block, Any] | None:
     site = _handle_frame(late.handle)
     if verdict.kind == "waiting" and _in_handshake(late.handle):
         return None
-    if site is None or attribution.owner(site.file) in ("foreign", "ours"):
+    if site is None or owner(site.file) in ("foreign", "ours"):
         return None
     framework = False
     # A request's task is the harness's; what holds it unseen is the app, in C code that keeps the GIL.
-    if attribution.owner(site.file) != "user":
+    if owner(site.file) != "user":
         defined = attribution.endpoint(scope)
         if defined is None:
             return None
@@ -224,13 +225,13 @@ def _site(stack: Stack, place: Place, scope: Any) -> Frame:
     if defined is not None:
         return defined
     for entry in stack:
-        if attribution.owner(entry[0].co_filename) in ("library", "standard"):
+        if owner(entry[0].co_filename) in ("library", "standard"):
             return attribution.frame_of(entry)
     return attribution.frame_of(stack[0]) if stack else Frame("<unknown>", 0, "?")
 
 
 def _frames(entries: list[Entry]) -> tuple[Frame, ...]:
-    return tuple(attribution.frame_of(entry) for entry in entries if attribution.owner(entry[0].co_filename) != "ours")
+    return tuple(attribution.frame_of(entry) for entry in entries if owner(entry[0].co_filename) != "ours")
 
 
 def _stretches(late: Slice) -> tuple[Stretch, ...]:
@@ -251,7 +252,7 @@ def _stretches(late: Slice) -> tuple[Stretch, ...]:
 
 def _library_call(stack: Stack) -> str:
     for entry in stack:
-        if attribution.owner(entry[0].co_filename) == "library":
+        if owner(entry[0].co_filename) == "library":
             return f"{attribution.module_of(entry[0])}.{entry[0].co_qualname}"
     return ""
 
@@ -292,7 +293,7 @@ def _handle_frame(handle: Any) -> Frame | None:
         while coroutine is not None:
             frame = getattr(coroutine, "cr_frame", None) or getattr(coroutine, "ag_frame", None)
             code = getattr(coroutine, "cr_code", None)
-            if frame is not None and (innermost is None or attribution.owner(frame.f_code.co_filename) == "user"):
+            if frame is not None and (innermost is None or owner(frame.f_code.co_filename) == "user"):
                 innermost = Frame(frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_qualname)
             elif code is not None and innermost is None:
                 innermost = attribution.frame_of((code, code.co_firstlineno, -1))

@@ -13,8 +13,8 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
-from pytest_asyncapi.blocking.attribution import owner
 from pytest_asyncapi.blocking.calls import Call
+from pytest_asyncapi.blocking.owners import owner
 
 # Whoever holds a lock for an instant may just then lose the GIL, or its core: a shorter wait is no fault of anybody's.
 _LOCK = Call("threading:Lock", "threading.Lock.acquire", floor=0.005)

@@ -19,10 +19,10 @@ from collections.abc import Callable
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
 
-from pytest_asyncapi.blocking.attribution import owner
 from pytest_asyncapi.blocking.calls import LIBRARIES, STANDARD, Call
 from pytest_asyncapi.blocking.files import PLACES, Open
 from pytest_asyncapi.blocking.locks import stand_ins
+from pytest_asyncapi.blocking.owners import owner
 from pytest_asyncapi.blocking.rebinding import Builtin, rebind
 from pytest_asyncapi.blocking.slices import ROOTS
 from pytest_asyncapi.blocking.sqlite import connect_with

@@ -8,7 +8,7 @@ import sys
 from types import FunctionType, ModuleType
 from typing import Any
 
-from pytest_asyncapi.blocking.attribution import owner
+from pytest_asyncapi.blocking.owners import owner
 
 
 class Builtin:

@@ -6,8 +6,8 @@ import linecache
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from pytest_asyncapi.blocking.attribution import owner, package
 from pytest_asyncapi.blocking.model import Block, Frame, relative
+from pytest_asyncapi.blocking.owners import owner, package
 from pytest_asyncapi.blocking.remedies import rule
 
 

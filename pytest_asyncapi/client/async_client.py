@@ -68,6 +68,8 @@ class ClientMethods:
         running: Lifespan | None = None
         if isinstance(lifespan, Lifespan):
             running = lifespan
+        elif not isinstance(lifespan, bool | None):
+            raise ConfigurationError(f"lifespan={lifespan!r}: expected True, False or a Lifespan")
         elif lifespan:
             running = Lifespan(app, startup_timeout=startup_timeout, shutdown_timeout=shutdown_timeout)
         common: dict[str, Any] = {

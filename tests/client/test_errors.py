@@ -252,6 +252,7 @@ async def test_extensions_that_are_none(connect, app_of, respond, extensions, te
         ({"client": "10.0.0.7"}, "client='10.0.0.7': expected an address and a port"),
         ({"client": ("10.0.0.7",)}, "client=.*: expected an address and a port"),
         ({"root_path": 5}, "root_path=5: expected a str"),
+        ({"lifespan": "off"}, "lifespan='off': expected True, False or a Lifespan"),
         ({"base_url": "testserver/v1"}, "base_url='testserver/v1' has no scheme: write 'http://testserver/v1'"),
         ({"http_version": 1.1}, "http_version=1.1: expected a str"),
         ({"asgi_extensions": "pathsend"}, "unknown ASGI extension 'pathsend': expected some of http.response.debug"),

@@ -91,6 +91,9 @@ def test_a_masker_knows_its_names_alone():
         ("application/x-www-form-urlencoded", "token=abc&page=2", "token=***&page=2"),
         ("Application/X-WWW-Form-URLEncoded; charset=utf-8", "page=2&token=abc", "page=2&token=***"),
         ("application/json", '{"token": "abc", "page": 2}', '{"token": "***", "page": 2}'),
+        ("application/json", '{"token": ["a]", "b"], "page": 2}', '{"token": "***", "page": 2}'),
+        ("application/json", '{"token": {"id": "a}"}, "page": 2}', '{"token": "***", "page": 2}'),
+        ("application/json", '{"token": null}', '{"token": null}'),
         ("text/plain", "token=abc", "token=abc"),
     ],
 )
