@@ -174,13 +174,15 @@ class Outer:
         self.target = running.target
         self._admin = Admin()
         self._session = self._admin.run(admin.connect(running.target))
+        self._others: set[str] = set()  # of tests before
+        self._others.update(self.databases())
 
     def execute(self, sql: str) -> None:
         self._admin.run(self._session.execute(sql))
 
     def databases(self) -> list[str]:
         rows = self._admin.run(self._session.fetch("SELECT datname FROM pg_database ORDER BY 1"))
-        return [name for (name,) in rows if name not in {"postgres", "template0", "template1"}]
+        return [name for (name,) in rows if name not in {"postgres", "template0", "template1"} | self._others]
 
     def url(self, user: str = "postgres", database: str = "shop") -> str:
         return f"postgresql+asyncpg://{user}@/{database}?host={self.target.host}&port={self.target.port}"
