@@ -22,6 +22,15 @@ from pytest_asyncapi.database.guard import LIBRARIES
 from pytest_asyncapi.database.server import Server
 from pytest_asyncapi.errors import ServerError
 
+ISOLATION_BY_PARAMETER = """
+import pytest
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        item.add_marker(pytest.mark.db(isolation=item.callspec.params["isolation"]))
+"""
+"""A conftest file, for tests with a parameter `isolation`."""
+
 SHOP = """
 import os
 from sqlalchemy import ForeignKey, func, select

@@ -2,6 +2,8 @@
 
 import pytest
 
+from tests.database.conftest import ISOLATION_BY_PARAMETER
+
 URLS = {"sqlite": "sqlite+aiosqlite:///precious.db", "asyncpg": "postgresql+asyncpg://user:password@localhost/dbname"}
 BOTH = pytest.mark.parametrize("kind", URLS)
 SEED = """
@@ -42,12 +44,7 @@ class Test:
         assert sorted(emails) == await shop.emails() == ["each", "seed"]
         await shop.add("own")
 """,
-        conftest=SEED
-        + """
-def pytest_collection_modifyitems(items):
-    for item in items:
-        item.add_marker(pytest.mark.db(isolation=item.callspec.params["isolation"]))
-""",
+        conftest=SEED + ISOLATION_BY_PARAMETER,
     )
 
     result.assert_outcomes(passed=4)
@@ -324,12 +321,7 @@ async def test_one(db, db_session, isolation):
 """,
         "-p",
         "no:randomly",
-        conftest="""
-import pytest
-def pytest_collection_modifyitems(items):
-    for item in items:
-        item.add_marker(pytest.mark.db(isolation=item.callspec.params["isolation"]))
-""",
+        conftest=ISOLATION_BY_PARAMETER,
     )
 
     result.assert_outcomes(passed=5)

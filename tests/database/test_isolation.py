@@ -4,6 +4,8 @@ import sys
 
 import pytest
 
+from tests.database.conftest import ISOLATION_BY_PARAMETER
+
 TWICE = '@pytest.mark.parametrize("time", [1, 2])\n'
 SESSION_LOOP = ("-o", "asyncio_default_test_loop_scope=session", "-o", "asyncio_default_fixture_loop_scope=session")
 ALL = """
@@ -189,12 +191,7 @@ async def test_one(db, db_session, isolation, n):
     await shop.add("x")
     assert (await db_session.scalars(select(shop.User.email))).all() == ["x"]
 """
-    conftest = """
-import pytest
-def pytest_collection_modifyitems(items):
-    for item in items:
-        item.add_marker(pytest.mark.db(isolation=item.callspec.params["isolation"]))
-"""
+    conftest = ISOLATION_BY_PARAMETER
     shop(kind, tests, "--collect-only", conftest=conftest)
     command = (sys.executable, "-X", "dev", "-W", "error", "-m", "pytest", "-q", "-W", "error", "-p", "no:randomly")
 
@@ -291,12 +288,7 @@ async def test_one(client, isolation):
         *SESSION_LOOP,
         "-p",
         "no:randomly",
-        conftest="""
-import pytest
-def pytest_collection_modifyitems(items):
-    for item in items:
-        item.add_marker(pytest.mark.db(isolation=item.callspec.params["isolation"]))
-""",
+        conftest=ISOLATION_BY_PARAMETER,
     )
 
     result.assert_outcomes(passed=5)
@@ -316,12 +308,7 @@ async def test_one(db, db_session, isolation):
 """,
         "-p",
         "no:randomly",
-        conftest="""
-import pytest
-def pytest_collection_modifyitems(items):
-    for item in items:
-        item.add_marker(pytest.mark.db(isolation=item.callspec.params["isolation"]))
-""",
+        conftest=ISOLATION_BY_PARAMETER,
     )
 
     result.assert_outcomes(passed=5)
@@ -353,12 +340,7 @@ async def test_one(db, pool, isolation):
         *SESSION_LOOP,
         "-p",
         "no:randomly",
-        conftest="""
-import pytest
-def pytest_collection_modifyitems(items):
-    for item in items:
-        item.add_marker(pytest.mark.db(isolation=item.callspec.params["isolation"]))
-""",
+        conftest=ISOLATION_BY_PARAMETER,
     )
 
     result.assert_outcomes(passed=4)
